@@ -1,0 +1,398 @@
+//! Partitions of whole network namespaces, against the real kernel.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use super::test_net::{
+    Conversation, PEER_V4, PEER_V6, Pair, VICTIM_V4, VICTIM_V6, at, cut, is_root, lease, name,
+};
+use super::{Direction, Lease, NftSocket, PartitionSpec, PortRange, ProofKind, TABLE, TableRemoval};
+
+const LONG: u64 = 20_000;
+
+#[test]
+fn nothing_connects_during_a_partition_and_everything_does_after() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _four = pair.victim.listen("198.18.0.1:7001");
+    let _six = pair.victim.listen("[fd00:18::1]:7001");
+    let _away = pair.peer.listen("198.18.0.2:7001");
+    let local = pair.victim.listen("127.0.0.1:7002");
+    let (four, six, away) = (at(VICTIM_V4, 7001), at(VICTIM_V6, 7001), at(PEER_V4, 7001));
+    assert!(pair.peer.reaches(four) && pair.peer.reaches(six) && pair.victim.reaches(away));
+    let mut socket = pair.victim.socket();
+    let spec = cut("all", Direction::Both, &[], &[]);
+    socket.install(&spec, lease(LONG)).unwrap();
+    assert!(pair.peer.is_cut_off_from(four));
+    assert!(pair.peer.is_cut_off_from(six));
+    assert!(pair.victim.is_cut_off_from(away));
+    assert!(!pair.peer.ping(four.ip()) && !pair.peer.ping(six.ip()));
+    assert!(pair.victim.reaches(local.local_addr().unwrap()), "loopback is not part of it");
+    assert!(socket.read(&spec.name).unwrap().packets > 20);
+    assert!(socket.remove(&spec.name).unwrap());
+    assert!(pair.peer.reaches(four) && pair.peer.reaches(six) && pair.victim.reaches(away));
+}
+
+#[test]
+fn an_established_connection_stalls_and_resumes() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let listener = pair.victim.listen("198.18.0.1:7001");
+    let mut talk = Conversation::between(&pair.peer, &listener, at(VICTIM_V4, 7001));
+    assert!(talk.passes(Duration::from_secs(1)));
+    let mut socket = pair.victim.socket();
+    socket.install(&cut("stall", Direction::Both, &[PEER_V4], &[]), lease(LONG)).unwrap();
+    assert!(!talk.passes(Duration::from_millis(100)));
+    assert!(socket.remove(&name("stall")).unwrap());
+    assert!(talk.arrives(Duration::from_secs(3)), "retransmission brings it");
+}
+
+#[test]
+fn a_direction_drops_packets_one_way_only() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let bind = |address: &'static str| move || UdpSocket::bind(address).unwrap();
+    let mut socket = pair.victim.socket();
+    for (victim, peer) in [("198.18.0.1:7005", "198.18.0.2:7005"), ("[fd00:18::1]:7005", "[fd00:18::2]:7005")] {
+        let (inside, outside) = (pair.victim.run(bind(victim)), pair.peer.run(bind(peer)));
+        for (direction, arrives_in, arrives_out) in
+            [(Direction::In, false, true), (Direction::Out, true, false), (Direction::Both, false, false)]
+        {
+            for peers in [&[][..], &["198.18.0.0/16", "fd00::/8"]] {
+                for ports in [&[][..], &[7005]] {
+                    let spec = cut("way", direction, peers, ports);
+                    socket.install(&spec, lease(LONG)).unwrap();
+                    let shown = format!("{direction:?} {peers:?} {ports:?} {victim}");
+                    let got_in = pair.peer.datagram_arrives(&inside, victim.parse().unwrap());
+                    let got_out = pair.victim.datagram_arrives(&outside, peer.parse().unwrap());
+                    assert_eq!((got_in, got_out), (arrives_in, arrives_out), "{shown}");
+                    assert!(socket.remove(&spec.name).unwrap());
+                }
+            }
+        }
+        assert!(pair.peer.datagram_arrives(&inside, victim.parse().unwrap()));
+    }
+}
+
+#[test]
+fn only_the_peers_that_are_named_are_cut_off() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _four = pair.victim.listen("198.18.0.1:7001");
+    let _six = pair.victim.listen("[fd00:18::1]:7001");
+    let (four, six) = (at(VICTIM_V4, 7001), at(VICTIM_V6, 7001));
+    let mut socket = pair.victim.socket();
+    let mut check = |peers: &[&str], reaches_four: bool, reaches_six: bool| {
+        socket.install(&cut("who", Direction::Both, peers, &[]), lease(LONG)).unwrap();
+        assert_eq!((pair.peer.reaches(four), pair.peer.reaches(six)), (reaches_four, reaches_six), "{peers:?}");
+    };
+    check(&[PEER_V4], false, true);
+    check(&[PEER_V6], true, false);
+    check(&["198.18.0.3", "198.18.0.0/31", "fd00:18::8/125", "255.255.255.255"], true, true);
+    check(&["198.18.0.2/31", "198.18.0.0/24", "10.0.0.0/8"], false, true);
+    check(&["0.0.0.0/0", "::/0"], false, false);
+    check(&["ffff::/16", "fd00:18::/126"], true, false);
+    check(&["::ffff:198.18.0.2"], false, true);
+}
+
+#[test]
+fn only_the_ports_that_are_named_are_cut_off() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _one = pair.victim.listen("198.18.0.1:7001");
+    let _other = pair.victim.listen("198.18.0.1:7009");
+    let _away = pair.peer.listen("198.18.0.2:7003");
+    let mut socket = pair.victim.socket();
+    let mut spec = cut("ports", Direction::Both, &[], &[7001]);
+    spec.ports.push(PortRange::new(7002, 7004).unwrap());
+    for peers in [&[][..], &[PEER_V4]] {
+        spec.peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+        socket.install(&spec, lease(LONG)).unwrap();
+        assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)));
+        assert!(pair.victim.is_cut_off_from(at(PEER_V4, 7003)));
+        assert!(pair.peer.reaches(at(VICTIM_V4, 7009)));
+        assert!(pair.peer.ping(VICTIM_V4.parse().unwrap()), "what has no ports passes");
+    }
+}
+
+#[test]
+fn a_loopback_peer_includes_the_loopback_interface() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let local = pair.victim.listen("127.0.0.1:7002");
+    let mut socket = pair.victim.socket();
+    socket.install(&cut("lo", Direction::In, &["127.0.0.0/8"], &[]), lease(LONG)).unwrap();
+    assert!(pair.victim.is_cut_off_from(local.local_addr().unwrap()));
+    assert!(socket.remove(&name("lo")).unwrap());
+    assert!(pair.victim.reaches(local.local_addr().unwrap()));
+}
+
+#[test]
+fn ipv6_neighbours_are_still_found_during_a_partition() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mut socket = pair.victim.socket();
+    socket.install(&cut("nd", Direction::In, &[PEER_V6], &[]), lease(LONG)).unwrap();
+    let outside = pair.peer.run(|| UdpSocket::bind("[fd00:18::2]:7005").unwrap());
+    assert!(pair.victim.datagram_arrives(&outside, at(PEER_V6, 7005)), "sending does not need what is cut");
+    assert!(!pair.peer.ping(VICTIM_V6.parse().unwrap()));
+}
+
+#[test]
+fn two_partitions_of_one_namespace_do_not_disturb_each_other() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _one = pair.victim.listen("198.18.0.1:7001");
+    let _other = pair.victim.listen("198.18.0.1:7002");
+    let (one, other) = (at(VICTIM_V4, 7001), at(VICTIM_V4, 7002));
+    let mut socket = pair.victim.socket();
+    let first = cut("first", Direction::In, &[], &[7001]);
+    socket.install(&first, lease(LONG)).unwrap();
+    pair.victim.socket().install(&cut("second", Direction::Both, &[], &[7002]), lease(LONG)).unwrap();
+    assert_eq!(socket.list().unwrap().into_iter().collect::<Vec<_>>(), vec![name("first"), name("second")]);
+    assert!(socket.remove(&name("second")).unwrap());
+    assert!(pair.peer.is_cut_off_from(one));
+    assert!(pair.peer.reaches(other));
+    assert!(socket.read(&name("second")).unwrap().is_absent());
+    socket.refresh(&first, lease(LONG)).unwrap();
+    assert!(socket.remove(&name("first")).unwrap());
+    assert!(pair.peer.reaches(one));
+}
+
+#[test]
+fn the_kernel_alone_ends_a_partition_when_its_lease_is_over() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _listener = pair.victim.listen("198.18.0.1:7001");
+    for (peers, ports) in [(&[][..], &[][..]), (&[PEER_V4], &[]), (&[], &[7001]), (&[PEER_V4], &[7001])] {
+        let started = Instant::now();
+        let mut socket = pair.victim.socket();
+        let spec = cut("lease", Direction::Both, peers, ports);
+        socket.install(&spec, lease(300)).unwrap();
+        drop(socket);
+        assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+        pair.peer.time_until_reached(at(VICTIM_V4, 7001), Duration::from_secs(3)).expect("traffic flows again");
+        let after = started.elapsed();
+        assert!(after >= Duration::from_millis(290) && after <= Duration::from_millis(400), "{after:?} of 300 ms");
+        let reading = pair.victim.socket().read(&spec.name).unwrap();
+        assert!(!reading.is_in_effect() && !reading.is_absent());
+        assert!(pair.victim.socket().refresh(&spec, lease(LONG)).is_ok());
+        assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+    }
+}
+
+#[test]
+fn refreshing_keeps_a_partition_beyond_its_lease_without_a_gap() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let _listener = pair.victim.listen("198.18.0.1:7001");
+    let mut socket = pair.victim.socket();
+    for (peers, ports) in [(&[][..], &[][..]), (&[PEER_V4, "10.0.0.0/8"], &[]), (&[PEER_V4, PEER_V6], &[7001, 80])] {
+        let spec = cut("keep", Direction::Both, peers, ports);
+        socket.install(&spec, lease(200)).unwrap();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(700) {
+            let left = socket.refresh(&spec, lease(200)).unwrap().expect("it has elements");
+            assert!(left > Duration::from_millis(150) && left <= Duration::from_millis(200), "{left:?}");
+            assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+        }
+        assert!(socket.remove(&spec.name).unwrap());
+        assert!(socket.refresh(&spec, lease(200)).unwrap_err().is_gone());
+    }
+}
+
+#[test]
+fn removing_twice_is_removing_once_and_installing_twice_is_installing_once() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mut socket = pair.victim.socket();
+    assert!(!socket.remove(&name("twice")).unwrap(), "without a table as well");
+    let spec = cut("twice", Direction::Both, &[PEER_V4], &[7001]);
+    socket.install(&spec, lease(LONG)).unwrap();
+    let once = socket.read(&spec.name).unwrap();
+    socket.install(&spec, lease(LONG)).unwrap();
+    let twice = socket.read(&spec.name).unwrap();
+    assert_eq!((once.rules, once.sets, once.elements.len()), (4, 2, 4));
+    assert_eq!((twice.rules, twice.sets, twice.elements.len()), (4, 2, 4));
+    assert!(socket.remove(&spec.name).unwrap());
+    assert!(!socket.remove(&spec.name).unwrap());
+    assert!(socket.list().unwrap().is_empty());
+}
+
+#[test]
+fn the_largest_partition_is_installed_refreshed_and_removed() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mut socket = pair.victim.socket();
+    let mut spec: PartitionSpec = cut("large", Direction::Both, &[], &[]);
+    let block = |number: u32| format!("10.{}.{}.0/25", number / 256, number % 256).parse().unwrap();
+    spec.peers = (0..4_096).map(block).collect();
+    spec.ports = (0..1_024).map(|number| PortRange::from(number * 3)).collect();
+    socket.install(&spec, lease(LONG)).unwrap();
+    assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 4_096 + 3 * 1_024);
+    socket.refresh(&spec, lease(LONG)).unwrap();
+    assert!(socket.remove(&spec.name).unwrap());
+    assert!(socket.read(&spec.name).unwrap().is_absent());
+}
+
+#[test]
+fn an_empty_table_is_removed_and_a_used_or_foreign_one_is_not() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mut socket = pair.victim.socket();
+    assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::Absent);
+    socket.install(&cut("used", Direction::In, &[], &[]), lease(LONG)).unwrap();
+    pair.victim.command("nft", "add table ip other");
+    assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::InUse);
+    assert!(socket.remove(&name("used")).unwrap());
+    pair.victim.command("nft", "add rule inet chaos input udp dport 4000 accept");
+    assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::InUse);
+    pair.victim.command("nft", "flush chain inet chaos input");
+    assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::Removed);
+    assert_eq!(pair.victim.command("nft", "list tables").trim(), "table ip other");
+}
+
+#[test]
+fn an_install_at_the_same_time_is_never_lost_with_the_table() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let (mut removed, mut installs) = (0, 0);
+    std::thread::scope(|scope| {
+        let installer = scope.spawn(|| {
+            let mut socket = pair.victim.socket();
+            let spec = cut("race", Direction::In, &[], &[]);
+            for round in 0..60 {
+                socket.install(&spec, lease(LONG)).unwrap();
+                let reading = socket.read(&spec.name).unwrap();
+                assert!(reading.is_in_effect(), "lost in round {round}: {reading:?}");
+                assert!(socket.remove(&spec.name).unwrap());
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            60
+        });
+        let mut socket = pair.victim.socket();
+        while !done.load(std::sync::atomic::Ordering::Relaxed) && !installer.is_finished() {
+            match socket.remove_table_if_empty() {
+                Ok(TableRemoval::Removed) => removed += 1,
+                Ok(_) | Err(super::NftError::Contended { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        installs = installer.join().unwrap();
+    });
+    eprintln!("{installs} installs against {removed} removals of the table");
+}
+
+#[test]
+fn a_partition_is_proven_by_a_dropped_packet_where_one_can_be_made() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let mut socket = pair.victim.socket();
+    let mut check = |direction, peers: &[&str], ports: &[u16], kind| {
+        let spec = cut("proof", direction, peers, ports);
+        socket.install(&spec, lease(LONG)).unwrap();
+        let started = Instant::now();
+        let proof = socket.prove(&spec, Some(pair.victim.fd())).unwrap();
+        let took = started.elapsed();
+        assert_eq!(proof.kind, kind, "{direction:?} {peers:?} {ports:?}");
+        assert_eq!(proof.packets > 0, kind == ProofKind::DroppedPacket);
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        took
+    };
+    let mut slowest = Duration::ZERO;
+    for peers in [&[][..], &[PEER_V4], &[PEER_V6], &["198.18.0.0/24"], &["0.0.0.0/0"]] {
+        for ports in [&[][..], &[7001]] {
+            slowest = slowest.max(check(Direction::Out, peers, ports, ProofKind::DroppedPacket));
+            slowest = slowest.max(check(Direction::Both, peers, ports, ProofKind::DroppedPacket));
+        }
+    }
+    check(Direction::In, &["127.0.0.1"], &[], ProofKind::DroppedPacket);
+    check(Direction::In, &[PEER_V4], &[], ProofKind::KernelReadBack);
+    check(Direction::Out, &["10.99.0.0/16"], &[], ProofKind::KernelReadBack);
+    eprintln!("slowest proof {slowest:?}");
+    assert!(socket.remove(&name("proof")).unwrap());
+    let gone = socket.prove(&cut("proof", Direction::Out, &[], &[]), None);
+    assert!(gone.is_err(), "nothing is proven about a partition that is not there");
+}
+
+#[test]
+fn a_refused_message_is_named_with_the_reason() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    pair.victim.command("nft", "add table inet chaos");
+    pair.victim.command("nft", "add chain inet chaos input { type filter hook input priority 5 ; }");
+    let mut socket = pair.victim.socket();
+    let error = socket.install(&cut("bad", Direction::In, &[], &[]), lease(LONG)).unwrap_err();
+    assert!(error.to_string().contains("make the chain input"), "{error}");
+    assert!(socket.read(&name("bad")).unwrap().is_absent(), "all or nothing");
+}
+
+#[test]
+fn a_lease_is_between_a_millisecond_and_a_day() {
+    assert!(Lease::new(Duration::ZERO).is_err());
+    assert!(Lease::new(Duration::from_secs(86_401)).is_err());
+    assert_eq!(Lease::new(Duration::from_secs(15)).unwrap().length(), Duration::from_secs(15));
+}
+
+#[test]
+fn installing_and_removing_take_milliseconds() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let opened = Instant::now();
+    let mut socket: NftSocket = pair.victim.socket();
+    let mut times = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    let open = opened.elapsed();
+    let spec = cut("speed", Direction::Both, &[PEER_V4, PEER_V6], &[7001]);
+    let mut timed = |index: usize, work: &mut dyn FnMut()| {
+        let started = Instant::now();
+        work();
+        times[index].push(started.elapsed());
+    };
+    for _ in 0..50 {
+        timed(0, &mut || socket.install(&spec, lease(LONG)).unwrap());
+        timed(1, &mut || assert!(socket.refresh(&spec, lease(LONG)).unwrap().is_some()));
+        timed(2, &mut || drop(socket.read(&spec.name).unwrap()));
+        timed(3, &mut || assert!(socket.remove(&spec.name).unwrap()));
+    }
+    for (what, mut taken) in ["install", "refresh", "read", "remove"].into_iter().zip(times) {
+        taken.sort_unstable();
+        eprintln!("{what}: median {:?}, slowest {:?}", taken[25], taken[49]);
+        assert!(taken[25] < Duration::from_millis(20), "{what} takes {:?}", taken[25]);
+    }
+    eprintln!("open {open:?}, table {TABLE}");
+}

@@ -1,0 +1,187 @@
+//! A snapshot of the whole process table in one pass. It is a picture of one moment: whoever acts on a
+//! process afterwards must check its identity again (see [`crate::sys::pidfd`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+
+use super::super::cgroup::CgroupPaths;
+use super::super::{Identity, SysError};
+use super::{PROCESS_FILE_BYTES_MAX, Stat, Status, read_bounded, split_arguments};
+
+/// Most processes in one snapshot.
+pub const PROCESSES_MAX: usize = 131_072;
+
+/// One process as it was when the snapshot was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Pid and start time.
+    pub identity: Identity,
+    /// Parent process.
+    pub parent: i32,
+    /// Name of the task, at most 15 bytes.
+    pub comm: String,
+    /// Last part of the executable's path, when it can be read.
+    pub executable: Option<String>,
+    /// The arguments, empty for a kernel thread.
+    pub arguments: Vec<String>,
+    /// Real user id.
+    pub uid: u32,
+    /// State letter of `stat`.
+    pub state: char,
+    /// True for a thread of the kernel.
+    pub kernel_thread: bool,
+    /// The cgroups by controller.
+    pub cgroups: CgroupPaths,
+    /// Inode of the network namespace, when it can be read.
+    pub network_namespace: Option<u64>,
+    /// Inode of the pid namespace, when it can be read.
+    pub pid_namespace: Option<u64>,
+}
+
+impl Process {
+    /// Last part of `argv[0]`, without the dash of a login shell or the colon of a self-made title.
+    #[must_use]
+    pub fn argument_name(&self) -> Option<&str> {
+        let first = self.arguments.first()?.split_ascii_whitespace().next()?;
+        let name = first.rsplit('/').next()?.trim_start_matches('-').trim_end_matches(':');
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// The command line with blanks between the arguments.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        self.arguments.join(" ")
+    }
+
+    /// True when it has ended and only its status is left.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// All processes at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessTable {
+    processes: BTreeMap<i32, Process>,
+    children: BTreeMap<i32, Vec<i32>>,
+}
+
+impl ProcessTable {
+    /// Reads the table. Processes that end meanwhile are left out.
+    ///
+    /// # Errors
+    /// `/proc` can't be listed, or holds more than [`PROCESSES_MAX`] processes.
+    pub fn read() -> Result<Self, SysError> {
+        let failed = |source| SysError::io("listing /proc", source);
+        let mut processes = Vec::new();
+        for entry in std::fs::read_dir("/proc").map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            if processes.len() >= PROCESSES_MAX {
+                return Err(SysError::TooLarge { path: "/proc".into(), limit_bytes: PROCESSES_MAX });
+            }
+            processes.extend(read_process(pid));
+        }
+        Ok(Self::from_processes(processes))
+    }
+
+    /// Builds a table from processes that are known already.
+    #[must_use]
+    pub fn from_processes(list: impl IntoIterator<Item = Process>) -> Self {
+        let mut table = Self::default();
+        for process in list {
+            table.children.entry(process.parent).or_default().push(process.identity.pid);
+            table.processes.insert(process.identity.pid, process);
+        }
+        table
+    }
+
+    /// The process with a pid.
+    #[must_use]
+    pub fn get(&self, pid: i32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// All processes in ascending order of pid.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// Number of processes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// True when there is none, which no running kernel shows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// The children of a process.
+    #[must_use]
+    pub fn children(&self, pid: i32) -> &[i32] {
+        self.children.get(&pid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The process itself and everything below it, in ascending order of depth.
+    #[must_use]
+    pub fn with_descendants(&self, pid: i32) -> Vec<i32> {
+        let mut found = vec![pid];
+        let mut seen = BTreeSet::from([pid]);
+        let mut next = 0;
+        while let Some(current) = found.get(next).copied() {
+            next += 1;
+            for child in self.children(current) {
+                if seen.insert(*child) {
+                    found.push(*child);
+                }
+            }
+        }
+        found
+    }
+
+    /// The ancestors of a process from its parent up to the root, bounded by the size of the table.
+    #[must_use]
+    pub fn ancestors(&self, pid: i32) -> Vec<i32> {
+        let mut found = Vec::new();
+        let mut current = self.get(pid).map(|process| process.parent);
+        while let Some(parent) = current.filter(|parent| *parent > 0 && !found.contains(parent)) {
+            found.push(parent);
+            current = self.get(parent).map(|process| process.parent);
+        }
+        found
+    }
+}
+
+/// One process, or none when it ended while it was read.
+#[must_use]
+pub fn read_process(pid: i32) -> Option<Process> {
+    let directory = format!("/proc/{pid}");
+    let read = |name: &str| read_bounded(format!("{directory}/{name}").as_ref(), PROCESS_FILE_BYTES_MAX).ok();
+    let text = |name: &str| read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let stat = Stat::parse(&text("stat")?)?;
+    let status = Status::parse(&text("status")?);
+    let kernel_thread = stat.is_kernel_thread();
+    let executable = (!kernel_thread).then(|| super::executable(pid).ok()).flatten();
+    let namespace = |kind: &str| {
+        std::fs::metadata(format!("{directory}/ns/{kind}")).map(|metadata| metadata.ino()).ok()
+    };
+    Some(Process {
+        identity: Identity { pid, start_time: stat.start_time },
+        parent: stat.parent,
+        executable: executable
+            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())),
+        // An unreadable command line (larger than the limit) leaves the process in, without arguments.
+        arguments: if kernel_thread { Vec::new() } else { split_arguments(&read("cmdline").unwrap_or_default()) },
+        uid: status.uid,
+        state: stat.state,
+        kernel_thread,
+        cgroups: text("cgroup").map(|text| CgroupPaths::parse(&text)).unwrap_or_default(),
+        network_namespace: namespace("net"),
+        pid_namespace: namespace("pid"),
+        comm: stat.comm,
+    })
+}

@@ -1,0 +1,17 @@
+//! A run: its phases, its injections, and the one function that moves it on.
+//!
+//! Owns the state machine ([`RunState::step`]), tolerance and verdict. It never acts: effects are data.
+
+mod state;
+mod step;
+pub mod tolerance;
+mod types;
+mod verdict;
+
+pub use state::{Injection, ItemState, RunState};
+pub use step::{
+    Effect, Event, IllegalEvent, REVERT_TIMEOUT, Resolution, Timer, UNKNOWN_HEALTH_MAX,
+};
+pub use tolerance::{Judgement, LatencyCount, ProbeSample, Tally};
+pub use types::{InjectionId, InjectionState, Phase, RunId, Status, Stop, StopCause, Verdict};
+pub use verdict::{Failure, Outcome};

@@ -1,0 +1,609 @@
+//! The state machine of a run: one total function from state and event to state and effects.
+//!
+//! Owns every transition. It never acts, waits or reads a clock: time comes in with the event.
+//!
+//! ```text
+//!             Resolved            BaselineEnded        first Active           time is over, stop, failure
+//! preflight ────────────▶ baseline ────────────▶ injecting ────────▶ active ────────────────┐
+//!   │ gates, target          │ beyond, no data      │ stop, failure                         ▼
+//!   │ stop                   │ stop                 └───────────────────────────────▶ reverting
+//!   ▼                        ▼                                  stopped, failed, unproven │  │ all proven
+//! finished ◀─────────────────┴────────────────────────────────────────────────────────────┘  ▼
+//!     ▲                                             steady state back, time is over, stop recovering
+//!     └──────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::state::{Injection, ItemState, RunState};
+use super::tolerance::{Judgement, ProbeSample, judge};
+use super::types::{InjectionId, InjectionState, Phase, Stop, StopCause};
+use super::verdict::{Failure, conclude};
+use crate::duration::Span;
+use crate::journal::RunHeader;
+use crate::port::InjectionReport;
+use crate::safety::{Decision, Health, Score};
+use crate::spec::{Fault, ProbePhase};
+use crate::target::{Instance, Selection};
+
+/// How long an undo may take before the run is called incomplete. The node goes on trying.
+pub const REVERT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A run goes on through this many samples in a row without a known health score; the next one stops it.
+pub const UNKNOWN_HEALTH_MAX: u32 = 2;
+
+/// What happened to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// It left the queue.
+    Started,
+    /// The target was resolved, health measured, the gates asked.
+    Resolved(Box<Resolution>),
+    /// It can't be carried out.
+    Failed(Failure),
+    /// Measurements of a probe.
+    Probed(ProbeSample),
+    /// Every `before` probe was measured for as long as asked.
+    BaselineEnded,
+    /// A node reports a change.
+    Injection(InjectionReport),
+    /// A timer went off.
+    Elapsed(Timer),
+    /// Another draw for a fault that repeats.
+    Redrawn {
+        /// Entry of `spec.faults`.
+        item: usize,
+        /// What was drawn; empty when the cap leaves no room.
+        chosen: Vec<Instance>,
+    },
+    /// Health was measured.
+    Health {
+        /// Score and signals.
+        health: Health,
+        /// Ready instances of the target now.
+        ready: usize,
+    },
+    /// It shall end now.
+    StopRequested(Stop),
+}
+
+/// Everything that was found out before a start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Resolution {
+    /// Instances that match.
+    pub instances: usize,
+    /// Those that are ready.
+    pub ready: usize,
+    /// What was drawn.
+    pub selection: Selection,
+    /// The drawn instances.
+    pub chosen: Vec<Instance>,
+    /// Score and signals.
+    pub health: Health,
+    /// What the gates said.
+    pub decisions: Vec<Decision>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Resolve the target, measure health, ask the gates; answer [`Event::Resolved`] or [`Event::Failed`].
+    Resolve,
+    /// Measure every probe of this phase, and no longer those of another; `once`: a single sample of each, then
+    /// [`Event::BaselineEnded`].
+    Measure {
+        /// The phase.
+        phase: ProbePhase,
+        /// A single sample of each.
+        once: bool,
+    },
+    /// Measure nothing any more.
+    StopMeasuring,
+    /// Measure health every so often, until [`Effect::Finish`]; answer [`Event::Health`].
+    WatchHealth {
+        /// Time between two samples.
+        every: Span,
+    },
+    /// Send [`Event::Elapsed`] after this time.
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// How long.
+        after: Span,
+    },
+    /// Ask the node to start these.
+    Inject(Vec<InjectionId>),
+    /// Ask the node to undo these.
+    Revert(Vec<InjectionId>),
+    /// Draw again; answer [`Event::Redrawn`].
+    Redraw {
+        /// Entry of `spec.faults`.
+        item: usize,
+        /// Number of the draw, from 1.
+        draw: u32,
+    },
+    /// There is an outcome: stop everything that belongs to the run.
+    Finish,
+}
+
+/// Timers of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    /// The baseline was long enough.
+    Baseline,
+    /// The experiment's duration is over.
+    Run,
+    /// The own duration of an entry of `spec.faults` is over.
+    Item(usize),
+    /// An entry repeats.
+    Repeat(usize),
+    /// The undo takes too long.
+    Revert,
+    /// Recovery takes too long.
+    Recovery,
+}
+
+/// An event that can't happen in a phase: a defect of ours or a damaged journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event} can't happen while {phase}")]
+pub struct IllegalEvent {
+    /// The phase.
+    pub phase: Phase,
+    /// The event, in words.
+    pub event: String,
+}
+
+const HEALTH_EVERY_ACTIVE: Span = Span::seconds(1);
+const HEALTH_EVERY_RECOVERING: Span = Span::milliseconds(200);
+
+impl RunState {
+    /// Moves on. `at_ms` is the run time of the event in milliseconds, never decreasing.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] for a pair that can't be; the state is then as before.
+    pub fn step(&mut self, header: &RunHeader, at_ms: u64, event: Event) -> Result<Vec<Effect>, IllegalEvent> {
+        use Phase::{Active, Baseline, Finished, Injecting, Preflight, Recovering, Reverting};
+        let mut step = Step { header, at_ms, effects: Vec::new() };
+        match (self.phase, event) {
+            (Preflight, Event::Started) if !self.started => step.start(self),
+            (Preflight, Event::Resolved(resolution)) if self.selection.is_none() => step.resolved(self, *resolution),
+            (Preflight, Event::Failed(failure)) => step.fail(self, failure),
+            (Baseline, Event::Probed(sample)) => step.probed(self, &sample),
+            (Baseline, Event::BaselineEnded | Event::Elapsed(Timer::Baseline)) => step.baseline_ended(self),
+            (Injecting | Active | Reverting, Event::Injection(report)) => step.reported(self, report)?,
+            (Injecting | Active, Event::Failed(failure)) => step.fail(self, failure),
+            (Injecting | Active, Event::Health { health, ready }) => step.health_while_broken(self, health, ready),
+            (Active, Event::Probed(sample)) => step.probed(self, &sample),
+            (Active, Event::Elapsed(Timer::Run)) => step.revert(self),
+            (Active, Event::Elapsed(Timer::Item(item))) => step.item_elapsed(self, item)?,
+            (Active, Event::Elapsed(Timer::Repeat(item))) => step.repeat(self, item)?,
+            (Active, Event::Redrawn { item, chosen }) => step.inject(self, item, chosen),
+            (Reverting, Event::Elapsed(Timer::Revert)) => step.revert_timed_out(self),
+            (Recovering, Event::Probed(sample)) => step.probed(self, &sample),
+            (Recovering, Event::Health { health, ready }) => step.health_while_recovering(self, health, ready),
+            (Recovering, Event::Elapsed(Timer::Recovery)) => step.recovery_timed_out(self),
+            (Preflight | Baseline | Recovering, Event::StopRequested(stop)) => {
+                self.stop.get_or_insert(stop);
+                step.finish(self);
+            }
+            (Injecting | Active, Event::StopRequested(stop)) => {
+                self.stop.get_or_insert(stop);
+                step.revert(self);
+            }
+            (Reverting, Event::StopRequested(stop)) => {
+                self.stop.get_or_insert(stop);
+            }
+            // A death of the owner or of the store is told to a run in any phase; once undone it changes nothing.
+            (Baseline | Reverting | Recovering, Event::Failed(failure)) => step.fail(self, failure),
+            // What was on its way when the phase changed comes late and changes nothing.
+            (Finished, _)
+            | (Reverting | Recovering, Event::Elapsed(_) | Event::Redrawn { .. })
+            | (Preflight | Baseline, Event::Health { .. })
+            | (Reverting, Event::Health { .. } | Event::Probed(_))
+            | (Injecting | Active | Recovering, Event::Elapsed(Timer::Baseline) | Event::BaselineEnded)
+            | (Injecting, Event::Probed(_))
+            | (Reverting, Event::BaselineEnded) => {}
+            (Recovering, Event::Injection(report)) => step.reported_late(self, report),
+            (phase, event) => return Err(IllegalEvent { phase, event: event.name() }),
+        }
+        Ok(step.effects)
+    }
+}
+
+impl Event {
+    /// Its name, for people.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Started => "started".into(),
+            Self::Resolved(_) => "resolved".into(),
+            Self::Failed(failure) => format!("failed ({failure:?})"),
+            Self::Probed(sample) => format!("probed {}", sample.probe),
+            Self::BaselineEnded => "baseline ended".into(),
+            Self::Injection(report) => format!("injection {} {}", report.injection, report.state),
+            Self::Elapsed(timer) => format!("elapsed {timer:?}"),
+            Self::Redrawn { item, .. } => format!("redrawn {item}"),
+            Self::Health { .. } => "health".into(),
+            Self::StopRequested(stop) => format!("stop requested by {:?}", stop.cause),
+        }
+    }
+}
+
+/// One step on its way: what it knows, and the effects so far.
+struct Step<'h> {
+    header: &'h RunHeader,
+    at_ms: u64,
+    effects: Vec<Effect>,
+}
+
+impl Step<'_> {
+    fn start(&mut self, run: &mut RunState) {
+        run.started = true;
+        self.effects.push(Effect::Resolve);
+    }
+
+    fn resolved(&mut self, run: &mut RunState, resolution: Resolution) {
+        let refused: Vec<String> = resolution
+            .decisions
+            .iter()
+            .filter(|decision| !decision.passed)
+            .map(|decision| format!("{}: {}", decision.gate.name(), decision.message))
+            .collect();
+        run.instances = resolution.instances;
+        run.ready_before = resolution.ready;
+        run.ready_now = resolution.ready;
+        run.selection = Some(resolution.selection);
+        run.decisions = resolution.decisions;
+        run.health_before = Some(resolution.health.clone());
+        run.health = Some(resolution.health);
+        if !refused.is_empty() {
+            return self.fail(run, Failure::Gates(refused));
+        }
+        for (item, fault) in self.header.experiment.spec.faults.iter().enumerate() {
+            if fault.after.is_none() {
+                self.plan(run, item, resolution.chosen.clone());
+            }
+        }
+        run.phase = Phase::Baseline;
+        let (spec, baseline) = (&self.header.experiment.spec, self.header.experiment.spec.baseline);
+        if baseline > Span::default() {
+            self.effects.push(Effect::Measure { phase: ProbePhase::Before, once: false });
+            self.effects.push(Effect::SetTimer { timer: Timer::Baseline, after: baseline });
+        } else if spec.probes.iter().any(|probe| probe.runs_in(ProbePhase::Before)) {
+            self.effects.push(Effect::Measure { phase: ProbePhase::Before, once: true });
+        } else {
+            self.baseline_ended(run);
+        }
+    }
+
+    fn plan(&mut self, run: &mut RunState, item: usize, chosen: Vec<Instance>) -> Vec<InjectionId> {
+        let mut planned = Vec::new();
+        for instance in chosen {
+            let id = InjectionId::of(&self.header.run, run.injections.len());
+            planned.push(id.clone());
+            run.injections.push(Injection {
+                id,
+                item,
+                instance,
+                state: InjectionState::Planned,
+                active_ms: None,
+                ended_ms: None,
+                inject_took_ms: None,
+                revert_took_ms: None,
+                evidence: Vec::new(),
+                error: None,
+            });
+        }
+        planned
+    }
+
+    fn baseline_ended(&mut self, run: &mut RunState) {
+        for probe in self.header.experiment.spec.probes.iter().filter(|probe| probe.runs_in(ProbePhase::Before)) {
+            match judge(probe, run.tally(&probe.name, ProbePhase::Before)) {
+                Judgement::Within => {}
+                Judgement::Beyond(text) => {
+                    return self.fail(run, Failure::Baseline(format!("{}: {text}", probe.name)));
+                }
+                Judgement::NoData(text) => {
+                    return self.fail(run, Failure::BaselineWithoutData(format!("{} before: {text}", probe.name)));
+                }
+            }
+        }
+        run.phase = Phase::Injecting;
+        for item in run.injections.iter().map(|injection| injection.item).collect::<Vec<_>>() {
+            run.items[item] = ItemState::Started;
+        }
+        let ids = run.injections.iter().map(|injection| injection.id.clone()).collect();
+        self.effects.push(Effect::StopMeasuring);
+        self.effects.push(Effect::Inject(ids));
+        self.effects.push(Effect::WatchHealth { every: HEALTH_EVERY_ACTIVE });
+    }
+
+    /// Starts an entry on these instances: a draw of a fault that repeats, or one that waited for another.
+    fn inject(&mut self, run: &mut RunState, item: usize, chosen: Vec<Instance>) {
+        if run.items.get(item).is_none_or(|state| *state == ItemState::Ended) || chosen.is_empty() {
+            return;
+        }
+        if run.items[item] == ItemState::Waiting {
+            run.items[item] = ItemState::Started;
+        }
+        let ids = self.plan(run, item, chosen);
+        self.effects.push(Effect::Inject(ids));
+    }
+
+    fn reported(&mut self, run: &mut RunState, report: InjectionReport) -> Result<(), IllegalEvent> {
+        let Some(index) = self.record(run, &report) else {
+            return Err(IllegalEvent { phase: run.phase, event: format!("report of unknown {}", report.injection) });
+        };
+        let broken = run.phase != Phase::Reverting;
+        match report.state {
+            InjectionState::Active if broken => self.activated(run, index),
+            InjectionState::ApplyFailed if broken => {
+                let text = report.error.unwrap_or_else(|| "no reason given".into());
+                let injection = &run.injections[index];
+                let kind = self.header.experiment.spec.faults[injection.item].fault.kind();
+                self.fail(run, Failure::Apply(format!("{kind} on {}: {text}", run.injections[index].instance.id)));
+            }
+            InjectionState::RevertFailed if broken => self.revert(run),
+            InjectionState::TargetGone if broken => {
+                let gone = |injection: &Injection| injection.state == InjectionState::TargetGone;
+                if run.injections.iter().all(gone) {
+                    self.revert(run);
+                }
+            }
+            _ => {}
+        }
+        match run.phase {
+            Phase::Reverting => self.reverted_if_all_ended(run),
+            Phase::Active => self.start_followers(run),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Writes a report into the state; a final state is never left. `None` when no such injection exists.
+    fn record(&mut self, run: &mut RunState, report: &InjectionReport) -> Option<usize> {
+        let index = run.injections.iter().position(|injection| injection.id == report.injection)?;
+        let injection = &mut run.injections[index];
+        if injection.state.is_final() || report.state < injection.state {
+            return Some(index);
+        }
+        injection.state = report.state;
+        injection.evidence.extend(report.evidence.iter().map(|evidence| (report.state, evidence.clone())));
+        if injection.error.is_none() {
+            injection.error.clone_from(&report.error);
+        }
+        match report.state {
+            InjectionState::Active => {
+                injection.active_ms = Some(self.at_ms);
+                injection.inject_took_ms = Some(report.took_ms);
+            }
+            InjectionState::Reverted => injection.revert_took_ms = Some(report.took_ms),
+            _ => {}
+        }
+        if report.state.is_final() {
+            injection.ended_ms = Some(self.at_ms);
+        }
+        Some(index)
+    }
+
+    /// An undo that was given up on is proven after all, or the other way round.
+    fn reported_late(&mut self, run: &mut RunState, report: InjectionReport) {
+        self.record(run, &report);
+    }
+
+    fn activated(&mut self, run: &mut RunState, index: usize) {
+        let spec = &self.header.experiment.spec;
+        if run.active_ms.is_none() {
+            run.active_ms = Some(self.at_ms);
+            run.phase = Phase::Active;
+            self.effects.push(Effect::SetTimer { timer: Timer::Run, after: spec.duration });
+            self.effects.push(Effect::Measure { phase: ProbePhase::Chaos, once: false });
+        }
+        let item = run.injections[index].item;
+        if run.items[item] == ItemState::Started {
+            run.items[item] = ItemState::Active;
+            let fault = &spec.faults[item];
+            if let Some(duration) = fault.duration {
+                self.effects.push(Effect::SetTimer { timer: Timer::Item(item), after: duration });
+            }
+            if let Some(interval) = fault.fault.interval() {
+                self.effects.push(Effect::SetTimer { timer: Timer::Repeat(item), after: interval });
+            }
+        }
+    }
+
+    fn item_elapsed(&mut self, run: &mut RunState, item: usize) -> Result<(), IllegalEvent> {
+        self.known(run, item)?;
+        run.items[item] = ItemState::Ended;
+        let ids: Vec<InjectionId> =
+            run.unfinished().filter(|injection| injection.item == item).map(|injection| injection.id.clone()).collect();
+        if !ids.is_empty() {
+            self.effects.push(Effect::Revert(ids));
+        }
+        self.start_followers(run);
+        Ok(())
+    }
+
+    fn repeat(&mut self, run: &mut RunState, item: usize) -> Result<(), IllegalEvent> {
+        self.known(run, item)?;
+        let interval = self.header.experiment.spec.faults[item].fault.interval();
+        let (ItemState::Active, Some(interval)) = (run.items[item], interval) else { return Ok(()) };
+        run.draws[item] += 1;
+        self.effects.push(Effect::Redraw { item, draw: run.draws[item] });
+        self.effects.push(Effect::SetTimer { timer: Timer::Repeat(item), after: interval });
+        Ok(())
+    }
+
+    fn known(&self, run: &RunState, item: usize) -> Result<(), IllegalEvent> {
+        if item < run.items.len() {
+            return Ok(());
+        }
+        Err(IllegalEvent { phase: run.phase, event: format!("timer of fault {item}, which does not exist") })
+    }
+
+    /// Starts what waits for an entry that is over and undone, and ends the run when nothing is left to do.
+    fn start_followers(&mut self, run: &mut RunState) {
+        let faults = &self.header.experiment.spec.faults;
+        for (item, fault) in faults.iter().enumerate() {
+            let once = matches!(&fault.fault, Fault::PodKill(kill) if kill.interval.is_none()) && fault.duration.is_none();
+            let followed = fault.name.is_some() && faults.iter().any(|other| other.after == fault.name);
+            if once && followed && run.items[item] == ItemState::Active && ended(run, item) {
+                run.items[item] = ItemState::Ended;
+            }
+        }
+        for (item, fault) in faults.iter().enumerate() {
+            let Some(after) = &fault.after else { continue };
+            let Some(before) = faults.iter().position(|other| other.name.as_ref() == Some(after)) else { continue };
+            if run.items[item] == ItemState::Waiting && run.items[before] == ItemState::Ended && ended(run, before) {
+                run.items[item] = ItemState::Started;
+                run.draws[item] += 1;
+                self.effects.push(Effect::Redraw { item, draw: run.draws[item] });
+            }
+        }
+        if run.items.iter().all(|state| *state == ItemState::Ended) {
+            self.revert(run);
+        }
+    }
+
+    fn probed(&mut self, run: &mut RunState, sample: &ProbeSample) {
+        let tally = run.tallies.entry(sample.probe.clone()).or_default().entry(sample.phase).or_default();
+        tally.add(sample);
+        let chaos = run.phase == Phase::Active && sample.phase == ProbePhase::Chaos;
+        if chaos && sample.passed + sample.no_data < sample.measured {
+            run.detected_ms.get_or_insert(self.at_ms);
+        }
+        let probes = &self.header.experiment.spec.probes;
+        let Some(probe) = probes.iter().find(|probe| chaos && probe.stop_on_failure && probe.name == sample.probe)
+        else {
+            return;
+        };
+        if let Judgement::Beyond(text) = judge(probe, run.tally(&sample.probe, ProbePhase::Chaos)) {
+            run.stop.get_or_insert(Stop { cause: StopCause::Probe, reason: format!("{}: {text}", probe.name) });
+            self.revert(run);
+        }
+    }
+
+    fn health_while_broken(&mut self, run: &mut RunState, health: Health, ready: usize) {
+        let threshold = self.header.threshold;
+        run.ready_now = ready;
+        let unknown = matches!(health.score, Score::Unknown(_));
+        run.health_unknown = if unknown { run.health_unknown + 1 } else { 0 };
+        let low = health.score.value().is_some_and(|score| score < threshold);
+        if let Some(score) = health.score.value() {
+            run.score_min = Some(run.score_min.map_or(score, |min| min.min(score)));
+        }
+        if low || run.health_unknown > UNKNOWN_HEALTH_MAX {
+            run.detected_ms.get_or_insert(self.at_ms);
+            run.stop.get_or_insert(Stop { cause: StopCause::Health, reason: health.explain(threshold) });
+            self.revert(run);
+        }
+        run.health = Some(health);
+    }
+
+    /// Asks for the undo of everything that may have been applied, also of what is being applied.
+    fn revert(&mut self, run: &mut RunState) {
+        run.phase = Phase::Reverting;
+        run.reverting_ms = Some(self.at_ms);
+        self.effects.push(Effect::StopMeasuring);
+        let ids: Vec<InjectionId> = run.unfinished().map(|injection| injection.id.clone()).collect();
+        if !ids.is_empty() {
+            self.effects.push(Effect::Revert(ids));
+            self.effects.push(Effect::SetTimer { timer: Timer::Revert, after: Span(REVERT_TIMEOUT) });
+        }
+        self.reverted_if_all_ended(run);
+    }
+
+    fn reverted_if_all_ended(&mut self, run: &mut RunState) {
+        if run.unfinished().next().is_some() || run.phase != Phase::Reverting {
+            return;
+        }
+        run.reverted_ms = Some(self.at_ms);
+        let failed = |injection: &Injection| injection.state == InjectionState::RevertFailed;
+        let ends_here = run.failure.is_some()
+            || run.stop.as_ref().is_some_and(|stop| stop.cause != StopCause::Probe)
+            || run.injections.iter().any(failed);
+        if ends_here {
+            return self.finish(run);
+        }
+        run.phase = Phase::Recovering;
+        self.effects.push(Effect::Measure { phase: ProbePhase::After, once: false });
+        self.effects.push(Effect::WatchHealth { every: HEALTH_EVERY_RECOVERING });
+        let timeout = self.header.experiment.spec.recovery.timeout;
+        self.effects.push(Effect::SetTimer { timer: Timer::Recovery, after: timeout });
+    }
+
+    fn revert_timed_out(&mut self, run: &mut RunState) {
+        for injection in run.injections.iter_mut().filter(|injection| !injection.state.is_final()) {
+            injection.state = InjectionState::RevertFailed;
+            injection.ended_ms = Some(self.at_ms);
+            injection.error = Some(format!("no proof of the undo within {}", Span(REVERT_TIMEOUT)));
+        }
+        self.reverted_if_all_ended(run);
+    }
+
+    fn health_while_recovering(&mut self, run: &mut RunState, health: Health, ready: usize) {
+        run.ready_now = ready;
+        let safe = match &health.score {
+            Score::Known(score) => *score >= self.header.threshold,
+            Score::Unknown(_) | Score::NotEvaluated => false,
+        };
+        run.health = Some(health);
+        let after = |probe: &&crate::spec::Probe| probe.runs_in(ProbePhase::After);
+        let probes_pass = self
+            .header
+            .experiment
+            .spec
+            .probes
+            .iter()
+            .filter(after)
+            .all(|probe| run.tally(&probe.name, ProbePhase::After).measured > 0 && run.judge_after(probe) == Judgement::Within);
+        if !(safe && probes_pass && ready >= run.ready_before) {
+            run.steady_ms = None;
+            return;
+        }
+        let since = *run.steady_ms.get_or_insert(self.at_ms);
+        let hold = self.header.experiment.spec.recovery.hold;
+        if self.at_ms - since >= u64::try_from(hold.0.as_millis()).unwrap_or(u64::MAX) {
+            run.recovered_ms = Some(since);
+            self.finish(run);
+        }
+    }
+
+    fn recovery_timed_out(&mut self, run: &mut RunState) {
+        let timeout = self.header.experiment.spec.recovery.timeout;
+        let health = run.health.as_ref().map(|health| health.explain(self.header.threshold)).unwrap_or_default();
+        run.failure = Some(Failure::Recovery(format!(
+            "not recovered within {timeout}: {} of {} instances ready, {health}",
+            run.ready_now, run.ready_before
+        )));
+        self.finish(run);
+    }
+
+    /// Ends a run that can't be carried out; what may have been applied is undone first.
+    fn fail(&mut self, run: &mut RunState, failure: Failure) {
+        run.failure.get_or_insert(failure);
+        match run.phase {
+            Phase::Injecting | Phase::Active => self.revert(run),
+            Phase::Reverting => {}
+            _ => self.finish(run),
+        }
+    }
+
+    fn finish(&mut self, run: &mut RunState) {
+        run.phase = Phase::Finished;
+        run.finished_ms = Some(self.at_ms);
+        run.outcome = Some(conclude(self.header, run));
+        self.effects.push(Effect::Finish);
+    }
+}
+
+/// Every injection of an entry is in a final state.
+fn ended(run: &RunState, item: usize) -> bool {
+    run.injections.iter().filter(|injection| injection.item == item).all(|injection| injection.state.is_final())
+}

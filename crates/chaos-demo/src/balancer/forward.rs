@@ -1,0 +1,152 @@
+//! Owns the way of one request to a replica and back: attempts, timeouts, retries within the budget. It
+//! never changes what a replica answered.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    body::Bytes,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use reqwest::Client;
+use serde_json::json;
+use tokio::time::{sleep_until, timeout};
+
+use super::{
+    fleet::{Choice, Fleet},
+    metrics::Metrics,
+};
+use crate::{budget::Budget, config::Tuning};
+
+/// Attempts at different replicas for one request.
+const ATTEMPTS: usize = 3;
+
+/// Sends requests on to the replicas.
+pub(super) struct Forwarder {
+    fleet: Arc<Fleet>,
+    client: Client,
+    budget: Mutex<Budget>,
+    attempt_timeout: Duration,
+    slow_call: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// A replica's answer.
+struct Answer {
+    code: StatusCode,
+    body: Bytes,
+}
+
+/// Why an attempt gave no answer worth passing on.
+enum Failure {
+    /// It said that it can't (5xx); this is passed on when nobody else can be asked.
+    Refused(Answer),
+    /// No connection, or it broke.
+    Broken,
+    /// Nothing within the time of an attempt, or others found the replica not answering.
+    Silent,
+}
+
+impl Forwarder {
+    pub(super) fn new(fleet: Arc<Fleet>, client: Client, tuning: &Tuning, metrics: Arc<Metrics>) -> Self {
+        Self {
+            fleet,
+            client,
+            budget: Mutex::new(Budget::new(tuning.retry_percent)),
+            attempt_timeout: tuning.attempt_timeout,
+            slow_call: tuning.slow_call,
+            metrics,
+        }
+    }
+
+    /// Gets `path` from some replica.
+    pub(super) async fn forward(&self, path: &str) -> Response {
+        let began = Instant::now();
+        self.budget().deposit();
+        let response = self.retrying(path).await;
+        self.metrics.request(response.status(), began.elapsed());
+        response
+    }
+
+    async fn retrying(&self, path: &str) -> Response {
+        let mut tried = Vec::with_capacity(ATTEMPTS);
+        let mut last = None;
+        while tried.len() < ATTEMPTS {
+            let Some(choice) = self.fleet.choose(&tried) else { break };
+            if last.is_some() {
+                if !self.budget().withdraw() {
+                    self.metrics.retries_denied.inc();
+                    break;
+                }
+                self.metrics.retries.inc();
+            }
+            let replica = choice.slot.index;
+            tried.push(replica);
+            match self.attempt(choice, path).await {
+                Ok(answer) => return answered(answer, replica, tried.len()),
+                Err(failure) => last = Some((failure, replica)),
+            }
+        }
+        match last {
+            None => refusal(StatusCode::SERVICE_UNAVAILABLE, "no replica in rotation"),
+            Some((Failure::Refused(answer), replica)) => answered(answer, replica, tried.len()),
+            Some((Failure::Broken, _)) => refusal(StatusCode::BAD_GATEWAY, "the replica broke off"),
+            Some((Failure::Silent, _)) => refusal(StatusCode::GATEWAY_TIMEOUT, "the replica did not answer"),
+        }
+    }
+
+    /// One attempt. A call that is merely slow is reported to the circuit at once, and goes on: when enough
+    /// of them open it, all calls that hang on this replica are given up together instead of one by one at
+    /// their timeouts.
+    async fn attempt(&self, mut choice: Choice, path: &str) -> Result<Answer, Failure> {
+        let url = format!("http://127.0.0.1:{}{path}", choice.port);
+        let call = timeout(self.attempt_timeout, call(&self.client, url));
+        let slow_at = tokio::time::Instant::now() + self.slow_call;
+        tokio::pin!(call);
+        let mut ticket = choice.ticket;
+        let watched = ticket.is_some();
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut call => break outcome.unwrap_or(Err(Failure::Silent)),
+                _ = choice.openings.changed(), if watched => break Err(Failure::Silent),
+                () = sleep_until(slow_at), if ticket.is_some() => choice.slot.report(ticket.take(), false),
+            }
+        };
+        choice.slot.report(ticket, outcome.is_ok());
+        outcome
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn call(client: &Client, url: String) -> Result<Answer, Failure> {
+    let response = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| if error.is_timeout() { Failure::Silent } else { Failure::Broken })?;
+    let code = response.status();
+    let body = response.bytes().await.map_err(|_| Failure::Broken)?;
+    let answer = Answer { code, body };
+    if code.is_server_error() { Err(Failure::Refused(answer)) } else { Ok(answer) }
+}
+
+fn answered(answer: Answer, replica: u16, attempts: usize) -> Response {
+    let mut response = (answer.code, answer.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("x-replica", HeaderValue::from(replica));
+    headers.insert("x-attempts", HeaderValue::from(attempts));
+    response
+}
+
+fn refusal(code: StatusCode, reason: &str) -> Response {
+    (code, Json(json!({ "error": reason }))).into_response()
+}

@@ -1,0 +1,53 @@
+//! `cargo xtask`: the project's own tasks, the same on a laptop and in CI.
+//!
+//! Owns the list of verbs; each verb is one file beside this one. It imports no crate of the product, so it
+//! works while they do not compile, and it is never shipped.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
+
+mod generate;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the chaos project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what the tests need, or name what is missing.
+    Setup,
+    /// Run every check and every test; the last line is the count.
+    Test(test::Arguments),
+    /// Check the rules of the house: layers, lengths, leftovers.
+    Tidy,
+    /// Write the generated files, or check that they are current.
+    Generate(generate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Tidy => tidy::run(),
+        Verb::Generate(arguments) => generate::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
