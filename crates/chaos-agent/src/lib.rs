@@ -1,3 +1,4 @@
 //! Being built.
 
+pub mod host;
 pub mod sys;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{Record, RunHeader};
+use crate::journal::{Record, RunHeader, RunSummary};
 use crate::run::{InjectionId, InjectionState, ProbeSample, RunId};
 use crate::safety::Signal;
 use crate::spec::{Fault, HostTarget, Probe, ProbePhase};
@@ -173,10 +173,20 @@ pub struct StoreError {
 /// Keeps runs and their journals.
 pub trait Store: Send + Sync {
     /// Registers a run. When it returns, the run is on disk.
-    fn create_run<'a>(&'a self, header: &'a RunHeader) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn create_run<'a>(
+        &'a self,
+        header: &'a RunHeader,
+        summary: &'a RunSummary,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Appends records to a run's journal in order. When it returns, they are on disk.
-    fn append<'a>(&'a self, run: &'a RunId, records: &'a [Record]) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Appends records to a run's journal in order and replaces its summary, all or nothing. When it returns, they are
+    /// on disk.
+    fn append<'a>(
+        &'a self,
+        run: &'a RunId,
+        records: &'a [Record],
+        summary: &'a RunSummary,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// Tells the time.

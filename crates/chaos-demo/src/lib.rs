@@ -15,6 +15,7 @@ mod balancer;
 mod breaker;
 mod budget;
 mod cgroup;
+mod client;
 mod config;
 mod handle;
 mod health;
@@ -26,6 +27,7 @@ mod wire;
 use std::{ffi::OsStr, io::Write as _, path::Path, process::ExitCode};
 
 pub use breaker::State as BreakerState;
+pub use client::AskError;
 pub use config::{Config, DEFAULT_PORT, MAX_REPLICAS, Tuning};
 pub use handle::{Handle, Orchestrator, StartError, StopError};
 pub use wire::{FleetHealth, ReplicaInfo};

@@ -1,8 +1,8 @@
 //! Owns the finding of a system's processes by the family mark in their arguments. It never signals any.
 
-use std::fs;
+use std::{ffi::OsStr, fs};
 
-use crate::NAME;
+use crate::is_orchestrator;
 
 /// The argument that carries the mark.
 pub(crate) const FAMILY: &str = "--family";
@@ -18,7 +18,7 @@ pub(crate) fn of_family(family: &str) -> Vec<u32> {
 
 /// Whether `pid` is alive and runs as one of these systems, whichever family.
 pub(crate) fn is_ours(pid: u32) -> bool {
-    arguments(pid).is_some_and(|arguments| arguments.first().is_some_and(|name| name == NAME))
+    arguments(pid).is_some_and(|arguments| has_our_name(&arguments))
 }
 
 fn arguments(pid: u32) -> Option<Vec<String>> {
@@ -27,6 +27,9 @@ fn arguments(pid: u32) -> Option<Vec<String>> {
 }
 
 fn is_of(arguments: &[String], family: &str) -> bool {
-    arguments.first().is_some_and(|name| name == NAME)
-        && arguments.windows(2).any(|pair| pair[0] == FAMILY && pair[1] == family)
+    has_our_name(arguments) && arguments.windows(2).any(|pair| pair[0] == FAMILY && pair[1] == family)
+}
+
+fn has_our_name(arguments: &[String]) -> bool {
+    arguments.first().is_some_and(|name| is_orchestrator(OsStr::new(name)))
 }

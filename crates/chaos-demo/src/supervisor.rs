@@ -73,6 +73,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn supervise(config: &Config, cgroups: &Cgroups) -> anyhow::Result<()> {
     let end = CancellationToken::new();
+    // The replicas go after the requests that they are working on.
+    let retire = CancellationToken::new();
     watch_for_the_end(config, &end)?;
     let address = SocketAddr::new(config.address, config.port);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -86,7 +88,7 @@ async fn supervise(config: &Config, cgroups: &Cgroups) -> anyhow::Result<()> {
             slot: Arc::clone(slot),
             family: family.clone(),
             backoff: config.tuning.restart_backoff,
-            end: end.clone(),
+            retire: retire.clone(),
         };
         replicas.spawn(keeper.keep());
     }
@@ -111,7 +113,7 @@ async fn supervise(config: &Config, cgroups: &Cgroups) -> anyhow::Result<()> {
         Ok(())
     }
     .await;
-    end.cancel();
+    retire.cancel();
     while replicas.join_next().await.is_some() {}
     served
 }
@@ -156,13 +158,13 @@ struct Keeper {
     slot: Arc<Slot>,
     family: String,
     backoff: Duration,
-    end: CancellationToken,
+    retire: CancellationToken,
 }
 
 impl Keeper {
     async fn keep(self) {
         let mut pause = self.backoff;
-        while !self.end.is_cancelled() {
+        while !self.retire.is_cancelled() {
             match self.live_once().await {
                 Ok(()) => pause = self.backoff,
                 // It never got ready: don't burn the machine with a loop of failing starts.
@@ -173,7 +175,7 @@ impl Keeper {
             }
             tokio::select! {
                 () = sleep(pause) => self.slot.restarted(),
-                () = self.end.cancelled() => {}
+                () = self.retire.cancelled() => {}
             }
         }
     }
@@ -185,14 +187,14 @@ impl Keeper {
             ready = timeout(READY_DEADLINE, read_ready(&mut child)) => {
                 ready.context("not ready in time").flatten()
             }
-            () = self.end.cancelled() => Ok(None),
+            () = self.retire.cancelled() => Ok(None),
         };
         match became_ready {
             Ok(Some(ready)) => {
                 self.slot.up(child.id(), &ready);
                 tokio::select! {
                     _ = child.wait() => {}
-                    () = self.end.cancelled() => {}
+                    () = self.retire.cancelled() => {}
                 }
                 self.slot.down();
                 terminate(&mut child).await;

@@ -64,7 +64,8 @@ impl Capability {
 /// True when this process has the capability in effect.
 #[must_use]
 pub fn has(capability: Capability) -> bool {
-    proc::status(super::own_pid()).is_ok_and(|status| status.effective_capabilities & (1 << capability.bit()) != 0)
+    proc::status(super::own_pid())
+        .is_ok_and(|status| status.effective_capabilities & (1 << capability.bit()) != 0)
 }
 
 /// Fails with a typed error when this process lacks the capability.

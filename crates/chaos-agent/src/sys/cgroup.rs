@@ -35,7 +35,8 @@ impl CgroupPaths {
         let mut paths = Self::default();
         for line in text.lines() {
             let mut parts = line.splitn(3, ':');
-            let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+            else {
                 continue;
             };
             let path = path.strip_suffix(" (deleted)").unwrap_or(path);
@@ -194,8 +195,10 @@ impl Hierarchies {
             }
         }
         for directory in self.with_ancestors("memory", paths) {
-            let usage = number(&directory, "memory.current").or_else(|| number(&directory, "memory.usage_in_bytes"));
-            let limit = number(&directory, "memory.max").or_else(|| number(&directory, "memory.limit_in_bytes"));
+            let usage =
+                number(&directory, "memory.current").or_else(|| number(&directory, "memory.usage_in_bytes"));
+            let limit =
+                number(&directory, "memory.max").or_else(|| number(&directory, "memory.limit_in_bytes"));
             let lower = limit
                 .filter(|limit| *limit < UNLIMITED_BYTES)
                 .filter(|limit| limits.memory_bytes.is_none_or(|least| *limit < least));
@@ -214,7 +217,12 @@ impl Hierarchies {
     ///
     /// # Errors
     /// The cgroup can't be read.
-    pub fn is_own(&self, controller: &str, paths: &CgroupPaths, pids: &BTreeSet<i32>) -> Result<bool, SysError> {
+    pub fn is_own(
+        &self,
+        controller: &str,
+        paths: &CgroupPaths,
+        pids: &BTreeSet<i32>,
+    ) -> Result<bool, SysError> {
         let Some(directory) = self.directory(controller, paths) else { return Ok(false) };
         if Some(directory.as_path()) == self.mount_point(controller) {
             return Ok(false);

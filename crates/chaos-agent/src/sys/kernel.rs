@@ -111,7 +111,8 @@ const NLMSG_ERROR: u16 = 2;
 fn ask_nf_tables() -> Result<(), Errno> {
     // SAFETY: socket takes integers; the descriptor that it returns is owned by nobody else.
     let socket = unsafe {
-        let raw = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_NETFILTER);
+        let raw =
+            libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_NETFILTER);
         Errno::result(raw).map(|raw| OwnedFd::from_raw_fd(raw))?
     };
     let timeout = nix::sys::time::TimeVal::new(1, 0);
@@ -129,7 +130,8 @@ fn ask_nf_tables() -> Result<(), Errno> {
     }
     nix::sys::socket::send(socket.as_raw_fd(), &request, nix::sys::socket::MsgFlags::empty())?;
     let mut answer = [0_u8; 512];
-    let length = nix::sys::socket::recv(socket.as_raw_fd(), &mut answer, nix::sys::socket::MsgFlags::empty())?;
+    let length =
+        nix::sys::socket::recv(socket.as_raw_fd(), &mut answer, nix::sys::socket::MsgFlags::empty())?;
     let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
     let code = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match (kind, code) {

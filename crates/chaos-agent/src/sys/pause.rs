@@ -20,6 +20,8 @@ const SCANS_MAX: usize = 1000;
 const PROOF_INTERVAL: Duration = Duration::from_millis(1);
 /// How long an undone attempt waits for threads that do not stop.
 const UNDO_WAIT: Duration = Duration::from_millis(200);
+/// How long a victim that a signal had stopped may take to be stopped by it again.
+const RESTOP_WAIT: Duration = Duration::from_millis(100);
 /// `PTRACE_EVENT_STOP` in the upper half of a wait status.
 const EVENT_STOP: i32 = 128;
 
@@ -143,11 +145,16 @@ impl Pause {
         let pid = self.identity().pid;
         let Ok(stat) = proc::thread_stat(pid, tid) else { return Ok(false) };
         if stat.is_dead() {
-            return if tid == pid && !self.victim.is_alive() { Err(SysError::Gone { pid }) } else { Ok(false) };
+            return if tid == pid && !self.victim.is_alive() {
+                Err(SysError::Gone { pid })
+            } else {
+                Ok(false)
+            };
         }
-        let tracer = proc::read_text(format!("/proc/{pid}/task/{tid}/status").as_ref(), 65_536)
-            .map_or(0, |text| proc::Status::parse(&text).tracer);
+        let tracer = tracer_of(pid, tid);
         if tracer != 0 {
+            // The kernel names the tracing thread; people know its process.
+            let tracer = proc::status(tracer).map_or(tracer, |status| status.process);
             return Err(SysError::AlreadyTraced { pid, tracer });
         }
         let attempted = format!("tracing process {pid}");
@@ -180,8 +187,11 @@ impl Pause {
             .filter(|(_, thread)| **thread == Thread::Stopping)
             .map(|(tid, _)| tid.to_string())
             .collect();
-        let attempted =
-            format!("stopping process {} (threads still running: {})", self.identity().pid, running.join(" "));
+        let attempted = format!(
+            "stopping process {} (threads still running: {})",
+            self.identity().pid,
+            running.join(" ")
+        );
         SysError::Timeout { attempted, waited }
     }
 
@@ -276,11 +286,16 @@ impl Pause {
     /// # Errors
     /// A thread is still traced or in a tracing stop after that time.
     pub fn resume(&mut self, timeout: Duration) -> Result<Resumed, SysError> {
-        let deadline = Instant::now() + timeout;
+        let begun = Instant::now();
+        let deadline = begun + timeout;
         self.let_go(deadline);
         let mut nap = Duration::from_micros(20);
         loop {
             let observed = match self.seen_after() {
+                // It falls back into its stop a moment after it is let go, unless somebody has sent SIGCONT.
+                Ok(Resumed::Running) if self.was_stopped && begun.elapsed() < RESTOP_WAIT => {
+                    "not stopped again yet".to_owned()
+                }
                 Ok(resumed) => return Ok(resumed),
                 Err(observed) => observed,
             };
@@ -303,9 +318,8 @@ impl Pause {
         for tid in proc::threads(pid).map_err(|error| error.to_string())? {
             // A thread that ended meanwhile is free.
             let Ok(stat) = proc::thread_stat(pid, tid) else { continue };
-            let tracer = proc::read_text(format!("/proc/{pid}/task/{tid}/status").as_ref(), 65_536)
-                .map_or(0, |text| proc::Status::parse(&text).tracer);
-            if tracer == super::own_pid() || (stat.state == 't' && tracer == 0) {
+            let tracer = tracer_of(pid, tid);
+            if tracer == nix::unistd::gettid().as_raw() || (stat.state == 't' && tracer == 0) {
                 return Err(format!("thread {tid} is traced by process {tracer}, in state {}", stat.state));
             }
             stopped |= stat.state == 'T';
@@ -339,6 +353,12 @@ impl Drop for Pause {
     fn drop(&mut self) {
         self.let_go(Instant::now() + UNDO_WAIT);
     }
+}
+
+/// The thread that traces a thread, 0 for none.
+fn tracer_of(pid: i32, tid: i32) -> i32 {
+    proc::read_text(format!("/proc/{pid}/task/{tid}/status").as_ref(), proc::PROCESS_FILE_BYTES_MAX)
+        .map_or(0, |text| proc::Status::parse(&text).tracer)
 }
 
 /// What the kernel reported of one thread.

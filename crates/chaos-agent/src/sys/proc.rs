@@ -85,6 +85,8 @@ impl Stat {
 /// The fields of `/proc/<pid>/status` that are used here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
+    /// The process that a thread belongs to.
+    pub process: i32,
     /// Real user id.
     pub uid: u32,
     /// Effective user id.
@@ -115,15 +117,18 @@ impl Status {
             match key {
                 "Uid" => {
                     status.uid = first.parse().unwrap_or(u32::MAX);
-                    status.effective_uid = words.next().and_then(|word| word.parse().ok()).unwrap_or(u32::MAX);
+                    status.effective_uid =
+                        words.next().and_then(|word| word.parse().ok()).unwrap_or(u32::MAX);
                 }
+                "Tgid" => status.process = first.parse().unwrap_or(0),
                 "TracerPid" => status.tracer = first.parse().unwrap_or(0),
                 "VmRSS" => status.resident_bytes = first.parse::<u64>().unwrap_or(0) * 1024,
                 "Threads" => status.threads = first.parse().unwrap_or(0),
                 "CapEff" => status.effective_capabilities = u64::from_str_radix(first, 16).unwrap_or(0),
                 "SigPnd" | "ShdPnd" => status.pending_signals |= u64::from_str_radix(first, 16).unwrap_or(0),
                 "NSpid" => {
-                    status.namespace_pids = value.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect();
+                    status.namespace_pids =
+                        value.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect();
                 }
                 _ => {}
             }
@@ -224,7 +229,8 @@ pub fn runs(identity: Identity) -> bool {
 /// # Errors
 /// The process is gone, or its arguments are larger than the limit.
 pub fn command_line(pid: i32) -> Result<Vec<String>, SysError> {
-    let bytes = read_bounded(&process_file(pid, "cmdline"), PROCESS_FILE_BYTES_MAX).map_err(|e| gone(pid, e))?;
+    let bytes =
+        read_bounded(&process_file(pid, "cmdline"), PROCESS_FILE_BYTES_MAX).map_err(|e| gone(pid, e))?;
     Ok(split_arguments(&bytes))
 }
 
@@ -241,8 +247,9 @@ pub(super) fn split_arguments(bytes: &[u8]) -> Vec<String> {
 /// # Errors
 /// The process is gone or belongs to somebody else.
 pub fn executable(pid: i32) -> Result<PathBuf, SysError> {
-    let link = std::fs::read_link(process_file(pid, "exe"))
-        .map_err(|source| gone(pid, SysError::io(format!("reading the executable of process {pid}"), source)))?;
+    let link = std::fs::read_link(process_file(pid, "exe")).map_err(|source| {
+        gone(pid, SysError::io(format!("reading the executable of process {pid}"), source))
+    })?;
     let text = link.to_string_lossy();
     Ok(text.strip_suffix(" (deleted)").map_or_else(|| link.clone(), PathBuf::from))
 }
@@ -260,9 +267,9 @@ pub fn cgroups(pid: i32) -> Result<CgroupPaths, SysError> {
 /// # Errors
 /// The process is gone or belongs to somebody else.
 pub fn namespace_inode(pid: i32, kind: &str) -> Result<u64, SysError> {
-    std::fs::metadata(process_file(pid, &format!("ns/{kind}")))
-        .map(|metadata| metadata.ino())
-        .map_err(|source| gone(pid, SysError::io(format!("reading the {kind} namespace of process {pid}"), source)))
+    std::fs::metadata(process_file(pid, &format!("ns/{kind}"))).map(|metadata| metadata.ino()).map_err(
+        |source| gone(pid, SysError::io(format!("reading the {kind} namespace of process {pid}"), source)),
+    )
 }
 
 /// The thread ids of a process, in ascending order.
@@ -271,7 +278,8 @@ pub fn namespace_inode(pid: i32, kind: &str) -> Result<u64, SysError> {
 /// The process is gone.
 pub fn threads(pid: i32) -> Result<Vec<i32>, SysError> {
     let directory = process_file(pid, "task");
-    let failed = |source: io::Error| gone(pid, SysError::io(format!("listing the threads of process {pid}"), source));
+    let failed =
+        |source: io::Error| gone(pid, SysError::io(format!("listing the threads of process {pid}"), source));
     let mut tids = Vec::new();
     for entry in std::fs::read_dir(&directory).map_err(failed)?.take(THREADS_MAX) {
         let Ok(entry) = entry else { break };
@@ -335,7 +343,8 @@ pub fn page_bytes() -> usize {
 /// The boot clock in ticks, comparable with the start time of a process.
 #[must_use]
 pub fn boot_clock_ticks() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_nanos() * u128::from(ticks_per_second()) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 

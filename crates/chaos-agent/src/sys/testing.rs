@@ -50,6 +50,40 @@ impl Drop for Child {
     }
 }
 
+/// A forked copy of this process that runs `body` on one thread (and may start more); killed when dropped,
+/// and with the thread of the test.
+pub(crate) struct Forked(Identity);
+
+impl Forked {
+    pub(crate) fn start(body: impl FnOnce()) -> Self {
+        // SAFETY: the child runs only the body; glibc keeps its allocator usable after a fork.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+            body();
+            // SAFETY: ends the child at once, running nothing of the parent's.
+            unsafe { libc::_exit(0) };
+        }
+        Self(proc::identity(pid).expect("the child lives"))
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.0
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.pid
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::wait::waitpid(pid, None);
+    }
+}
+
 /// Polls until the condition holds, for at most five seconds.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 pub use job::{CpuLoad, MemoryHold};
 
 use self::shared::{SharedState, State};
-use super::cgroup::{CgroupPaths, Hierarchies};
+use super::cgroup::{CgroupPaths, Hierarchies, UNIFIED};
 use super::pidfd::PidFd;
 use super::{Identity, SysError, proc};
 
@@ -51,6 +51,8 @@ pub struct WorkerOptions {
 pub struct Worker {
     process: PidFd,
     shared: SharedState,
+    /// It shares the CPU quota of a victim.
+    in_foreign_cpu: bool,
     reaped: bool,
 }
 
@@ -87,7 +89,7 @@ impl Worker {
                         return Err(error);
                     }
                 };
-                let worker = Self { process, shared, reaped: false };
+                let mut worker = Self { process, shared, in_foreign_cpu: false, reaped: false };
                 worker.admit(options)?;
                 worker.open_gate(&opener)?;
                 Ok(worker)
@@ -96,10 +98,11 @@ impl Worker {
     }
 
     /// Done by the parent while the child waits at its gate: errors stay typed, and no work comes first.
-    fn admit(&self, options: &WorkerOptions) -> Result<(), SysError> {
+    fn admit(&mut self, options: &WorkerOptions) -> Result<(), SysError> {
         let pid = self.process.identity().pid;
         if let Some((paths, controllers)) = &options.cgroups {
             let names: Vec<&str> = controllers.iter().map(String::as_str).collect();
+            self.in_foreign_cpu = names.iter().any(|name| matches!(*name, "cpu" | UNIFIED));
             Hierarchies::detect()?.join(pid, paths, &names)?;
         }
         if let Some(score) = options.oom_score_adj {
@@ -176,6 +179,7 @@ impl Worker {
     pub fn stop(&mut self, timeout: Duration) -> Result<(), SysError> {
         let identity = self.identity();
         if !self.reaped {
+            self.leave_foreign_cpu();
             match self.process.send_signal(libc::SIGKILL) {
                 Ok(()) | Err(SysError::Gone { .. }) => {}
                 Err(error) => return Err(error),
@@ -200,6 +204,21 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Dying takes CPU time too (memory is given back page by page), and under a used-up quota it would have
+    /// to wait for the next period. Best effort: without it the end is only slower.
+    fn leave_foreign_cpu(&mut self) {
+        if std::mem::take(&mut self.in_foreign_cpu) {
+            let moved = proc::cgroups(super::own_pid()).and_then(|own| {
+                Hierarchies::detect()?.join(self.identity().pid, &own, &["cpu"])
+            });
+            if let Err(error) = moved {
+                tracing::debug!(%error, "a worker stays in the cgroup of its victim until it ends");
+            }
+        }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Err(error) = self.stop(DROP_TIMEOUT) {
@@ -215,9 +234,11 @@ fn check(job: &Job) -> Result<(), SysError> {
             value: share.to_string(),
             expected: "a share of one core above 0 and at most 1",
         }),
-        Job::Memory(MemoryHold { bytes: 0, .. }) => {
-            Err(SysError::InvalidParameter { name: "bytes", value: "0".to_owned(), expected: "at least one byte" })
-        }
+        Job::Memory(MemoryHold { bytes: 0, .. }) => Err(SysError::InvalidParameter {
+            name: "bytes",
+            value: "0".to_owned(),
+            expected: "at least one byte",
+        }),
         Job::Memory(MemoryHold { bytes_per_second: Some(0), .. }) => Err(SysError::InvalidParameter {
             name: "bytes_per_second",
             value: "0".to_owned(),
@@ -248,13 +269,14 @@ fn run(job: Job, name: &str, parent: i32, gate: &OwnedFd, shared: &SharedState) 
     let ready = prepare(name, parent, gate.as_raw_fd());
     let mut byte = [0_u8; 1];
     // No byte: the parent gave up or died. Either way nothing must be done.
-    let open = ready && loop {
-        match nix::unistd::read(gate, &mut byte) {
-            Ok(1) => break true,
-            Err(Errno::EINTR) => {}
-            _ => break false,
-        }
-    };
+    let open = ready
+        && loop {
+            match nix::unistd::read(gate, &mut byte) {
+                Ok(1) => break true,
+                Err(Errno::EINTR) => {}
+                _ => break false,
+            }
+        };
     if open {
         job::work(job, shared);
     }

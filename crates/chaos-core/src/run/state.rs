@@ -160,9 +160,9 @@ impl RunState {
         self.injections.iter().filter(|injection| !injection.state.is_final())
     }
 
-    /// Ids of the instances that an unfinished or kill injection has been asked for.
-    pub fn selected_instances(&self) -> Vec<&str> {
-        self.injections.iter().map(|injection| injection.instance.id.as_str()).collect()
+    /// Ids of the instances that were ever selected.
+    pub fn selected_instances(&self) -> impl Iterator<Item = &str> {
+        self.injections.iter().map(|injection| injection.instance.id.as_str())
     }
 
     /// In the phase after, the latest sample counts: recovery is a matter of when, not of how often it failed before.

@@ -74,8 +74,8 @@ pub enum Event {
 /// Everything that was found out before a start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Resolution {
-    /// Instances that match.
-    pub instances: usize,
+    /// Ids of the instances that match.
+    pub matching: Vec<String>,
     /// Those that are ready.
     pub ready: usize,
     /// What was drawn.
@@ -179,13 +179,13 @@ impl RunState {
             (Injecting | Active | Reverting, Event::Injection(report)) => step.reported(self, report)?,
             (Injecting | Active, Event::Failed(failure)) => step.fail(self, failure),
             (Injecting | Active, Event::Health { health, ready }) => step.health_while_broken(self, health, ready),
-            (Active, Event::Probed(sample)) => step.probed(self, &sample),
+            // The last measurements of the phase before come late and count in their own phase.
+            (Active | Reverting | Recovering, Event::Probed(sample)) => step.probed(self, &sample),
             (Active, Event::Elapsed(Timer::Run)) => step.revert(self),
             (Active, Event::Elapsed(Timer::Item(item))) => step.item_elapsed(self, item)?,
             (Active, Event::Elapsed(Timer::Repeat(item))) => step.repeat(self, item)?,
             (Active, Event::Redrawn { item, chosen }) => step.inject(self, item, chosen),
             (Reverting, Event::Elapsed(Timer::Revert)) => step.revert_timed_out(self),
-            (Recovering, Event::Probed(sample)) => step.probed(self, &sample),
             (Recovering, Event::Health { health, ready }) => step.health_while_recovering(self, health, ready),
             (Recovering, Event::Elapsed(Timer::Recovery)) => step.recovery_timed_out(self),
             (Preflight | Baseline | Recovering, Event::StopRequested(stop)) => {
@@ -205,7 +205,7 @@ impl RunState {
             (Finished, _)
             | (Reverting | Recovering, Event::Elapsed(_) | Event::Redrawn { .. })
             | (Preflight | Baseline, Event::Health { .. })
-            | (Reverting, Event::Health { .. } | Event::Probed(_))
+            | (Reverting, Event::Health { .. })
             | (Injecting | Active | Recovering, Event::Elapsed(Timer::Baseline) | Event::BaselineEnded)
             | (Injecting, Event::Probed(_))
             | (Reverting, Event::BaselineEnded) => {}
@@ -254,7 +254,7 @@ impl Step<'_> {
             .filter(|decision| !decision.passed)
             .map(|decision| format!("{}: {}", decision.gate.name(), decision.message))
             .collect();
-        run.instances = resolution.instances;
+        run.instances = resolution.matching.len();
         run.ready_before = resolution.ready;
         run.ready_now = resolution.ready;
         run.selection = Some(resolution.selection);

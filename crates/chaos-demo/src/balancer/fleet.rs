@@ -26,7 +26,11 @@ const RATIO_PERCENT: usize = 50;
 /// All replicas.
 pub(crate) struct Fleet {
     slots: Vec<Arc<Slot>>,
+    /// Whose turn it is for first attempts …
     cursor: AtomicUsize,
+    /// … and for retries. With one cursor for both, retries at a fixed delay fall into step with the
+    /// requests and spare the failing replica, or the opposite.
+    retry_cursor: AtomicUsize,
     live: watch::Sender<usize>,
 }
 
@@ -84,7 +88,7 @@ impl Fleet {
                 })
             })
             .collect();
-        Self { slots, cursor: AtomicUsize::new(0), live }
+        Self { slots, cursor: AtomicUsize::new(0), retry_cursor: AtomicUsize::new(0), live }
     }
 
     pub(crate) fn slots(&self) -> &[Arc<Slot>] {
@@ -102,7 +106,8 @@ impl Fleet {
     /// When no healthy replica has such a circuit, circuits are ignored: all of them failing together says
     /// more about us than about them.
     pub(crate) fn choose(&self, tried: &[u16]) -> Option<Choice> {
-        let start = self.cursor.fetch_add(1, Ordering::Relaxed);
+        let cursor = if tried.is_empty() { &self.cursor } else { &self.retry_cursor };
+        let start = cursor.fetch_add(1, Ordering::Relaxed);
         let count = self.slots.len();
         let in_turn = || (0..count).filter_map(|step| self.slots.get((start + step) % count));
         let fresh = |slot: &&Arc<Slot>| !tried.contains(&slot.index);

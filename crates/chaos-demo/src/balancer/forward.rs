@@ -14,7 +14,10 @@ use axum::{
 };
 use reqwest::Client;
 use serde_json::json;
-use tokio::time::{sleep_until, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep_until, timeout},
+};
 
 use super::{
     fleet::{Choice, Fleet},
@@ -25,10 +28,14 @@ use crate::{budget::Budget, config::Tuning};
 /// Attempts at different replicas for one request.
 const ATTEMPTS: usize = 3;
 
+/// Requests under way at the same time; one more is refused.
+const IN_FLIGHT: usize = 512;
+
 /// Sends requests on to the replicas.
 pub(super) struct Forwarder {
     fleet: Arc<Fleet>,
     client: Client,
+    in_flight: Semaphore,
     budget: Mutex<Budget>,
     attempt_timeout: Duration,
     slow_call: Duration,
@@ -56,6 +63,7 @@ impl Forwarder {
         Self {
             fleet,
             client,
+            in_flight: Semaphore::new(IN_FLIGHT),
             budget: Mutex::new(Budget::new(tuning.retry_percent)),
             attempt_timeout: tuning.attempt_timeout,
             slow_call: tuning.slow_call,
@@ -67,7 +75,10 @@ impl Forwarder {
     pub(super) async fn forward(&self, path: &str) -> Response {
         let began = Instant::now();
         self.budget().deposit();
-        let response = self.retrying(path).await;
+        let response = match self.in_flight.try_acquire() {
+            Ok(_permit) => self.retrying(path).await,
+            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests under way"),
+        };
         self.metrics.request(response.status(), began.elapsed());
         response
     }

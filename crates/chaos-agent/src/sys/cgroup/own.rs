@@ -63,9 +63,9 @@ impl OwnCgroup {
     /// # Errors
     /// It is gone.
     pub fn id(&self) -> Result<u64, SysError> {
-        std::fs::metadata(&self.directory)
-            .map(|metadata| metadata.ino())
-            .map_err(|source| SysError::io(format!("reading the id of cgroup {}", self.directory.display()), source))
+        std::fs::metadata(&self.directory).map(|metadata| metadata.ino()).map_err(|source| {
+            SysError::io(format!("reading the id of cgroup {}", self.directory.display()), source)
+        })
     }
 
     /// How many cgroups lie above it, the root of its hierarchy (mounted at `mount_point`) being level 0.
@@ -112,7 +112,9 @@ impl OwnCgroup {
             }
             for pid in inside {
                 match move_process(pid, place(pid, &places).unwrap_or(fallback)) {
-                    Err(error) if error.is_gone() && !self.directory.join("cgroup.procs").exists() => return Ok(()),
+                    Err(error) if error.is_gone() && !self.directory.join("cgroup.procs").exists() => {
+                        return Ok(());
+                    }
                     Err(SysError::Gone { .. }) | Ok(()) => {}
                     Err(error) => return Err(error),
                 }

@@ -25,7 +25,10 @@ fn each_layout_is_recognised_from_the_mount_table() {
 fn a_bind_mounted_part_of_a_hierarchy_shows_only_what_is_in_it() {
     let inside = Hierarchies::parse("32 31 0:29 /pods/a /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory");
     let paths = |text: &str| CgroupPaths::parse(text);
-    assert_eq!(inside.directory("memory", &paths("4:memory:/pods/a/b")), Some("/sys/fs/cgroup/memory/b".into()));
+    assert_eq!(
+        inside.directory("memory", &paths("4:memory:/pods/a/b")),
+        Some("/sys/fs/cgroup/memory/b".into())
+    );
     assert_eq!(inside.directory("memory", &paths("4:memory:/pods/ab")), None);
     assert_eq!(inside.directory("memory", &paths("4:memory:/../x")), None);
 }
@@ -77,7 +80,10 @@ fn a_process_goes_into_a_cgroup_of_ours_and_back_with_the_children_it_made() {
         let Some((hierarchies, own)) = playground(controller, "chaos-test-move") else { return };
         let parent = own.directory().parent().unwrap().to_owned();
         let cleanup = Cleanup(own.clone(), parent.clone());
-        assert_eq!(OwnCgroup::create(&parent, own.directory().file_name().unwrap().to_str().unwrap()).unwrap(), own);
+        assert_eq!(
+            OwnCgroup::create(&parent, own.directory().file_name().unwrap().to_str().unwrap()).unwrap(),
+            own
+        );
         let child = Child::sleeping();
         let before = hierarchies.directory(controller, &proc::cgroups(child.pid()).unwrap()).unwrap();
         let moved = OwnCgroup::plan(child.identity(), before.clone());
@@ -89,7 +95,11 @@ fn a_process_goes_into_a_cgroup_of_ours_and_back_with_the_children_it_made() {
         assert!(!hierarchies.is_own(controller, &inside, &BTreeSet::new()).unwrap());
         assert!(own.id().unwrap() > 1);
         let level = own.level(hierarchies.mount_point(controller).unwrap()).unwrap();
-        assert_eq!(level as usize, before.components().count() + 1 - hierarchies.mount_point(controller).unwrap().components().count());
+        assert_eq!(
+            level as usize,
+            before.components().count() + 1
+                - hierarchies.mount_point(controller).unwrap().components().count()
+        );
         assert!(own.remove().is_err(), "a cgroup with a process in it stays");
         own.empty(std::slice::from_ref(&moved), &parent).unwrap();
         own.empty(&[moved], &parent).unwrap();

@@ -110,7 +110,8 @@ pub(super) fn new_set(out: &mut Attributes<'_>, set: &SetPlan, id: u32) {
     out.number(3, TIMEOUT | layout);
     out.number(4, set.fields.iter().fold(0, |so_far, field| (so_far << 6) | listing_type(*field)));
     out.number(5, u32::try_from(length).unwrap_or(u32::MAX));
-    if set.fields.len() > 1 {
+    // Exact keys are compared as a whole; only ranges need to know the fields.
+    if set.layout == Layout::RangeOfFields {
         out.nested(9, |description| {
             description.nested(2, |fields| {
                 for field in &set.fields {
@@ -428,8 +429,7 @@ mod tests {
     #[test]
     fn a_rule_loads_compares_looks_up_counts_and_drops_in_that_order() {
         let fields = vec![Field::Transport, Field::LocalAddress(Family::V6), Field::LocalPort];
-        let conditions =
-            vec![Condition::Family(Family::V6), Condition::In { set: "f-abc-x".into(), fields }];
+        let conditions = vec![Condition::Family(Family::V6), Condition::In { set: "f-abc-x".into(), fields }];
         let found = expressions(&RulePlan { hook: Hook::Input, conditions });
         let shown: Vec<_> = found.iter().map(|(name, one, two)| (name.as_str(), *one, *two)).collect();
         assert_eq!(

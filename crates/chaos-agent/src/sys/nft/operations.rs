@@ -14,8 +14,8 @@ use super::spec::{InjectionName, PartitionSpec, ProcessSockets};
 
 /// Longest lease: one day.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often removing the empty table is tried while others change the rule set.
-const REMOVAL_ATTEMPTS_MAX: u32 = 16;
+/// How often a change is tried while others change what it is based on.
+const CHANGE_ATTEMPTS_MAX: u32 = 16;
 const CREATE: u16 = 0x400;
 const EXCLUSIVE: u16 = 0x200;
 const APPEND: u16 = 0x800;
@@ -113,13 +113,16 @@ impl NftSocket {
     /// [`NftError`]; nothing was changed then.
     pub fn install(&mut self, spec: &PartitionSpec, lease: Lease) -> Result<(), NftError> {
         let plan = plan::plan(spec)?;
-        match self.install_over(&plan, lease, &Found::default()) {
-            Err(error) if error.exists_already() => {
-                let found = self.find(&plan.name)?;
-                self.install_over(&plan, lease, &found)
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let found = self.find(&plan.name)?;
+            match self.install_over(&plan, lease, &found) {
+                // Someone else changed what is under this name between reading and writing.
+                Err(error) if error.exists_already() && self.find(&plan.name)? != found => {}
+                Err(error) if error.is_gone() => {}
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+        Err(NftError::Contended { attempted: "install a partition", attempts: CHANGE_ATTEMPTS_MAX })
     }
 
     fn install_over(&mut self, plan: &Plan, lease: Lease, old: &Found) -> Result<(), NftError> {
@@ -137,15 +140,20 @@ impl NftSocket {
             add_elements(&mut batch, set, lease);
         }
         for rule in &plan.rules {
-            let meaning = format!("add a rule of {} to the chain {}", plan.name, encode::chain_name(rule.hook));
-            batch.add(message::NEW_RULE, CREATE | APPEND, meaning, |out| encode::new_rule(out, &plan.name, rule));
+            let meaning =
+                format!("add a rule of {} to the chain {}", plan.name, encode::chain_name(rule.hook));
+            batch.add(message::NEW_RULE, CREATE | APPEND, meaning, |out| {
+                encode::new_rule(out, &plan.name, rule)
+            });
         }
         self.commit(batch)
     }
 
     /// Starts the lease of every element of a partition anew, in one transaction without a gap, and
     /// reads back what is left of it: the smallest time of all elements, or none when the partition
-    /// has no elements. Elements that `spec` no longer has are dropped, new ones are added.
+    /// has no elements. Elements that `spec` no longer has are dropped, new ones are added; what it
+    /// consists of otherwise (direction, whether there are peers, ports, a cgroup) must be as installed.
+    /// A lease that lapsed before is taken up again.
     ///
     /// # Errors
     /// [`NftError::is_gone`] when the partition was removed meanwhile; [`NftError::NotInEffect`] when
@@ -167,7 +175,7 @@ impl NftSocket {
         // Time that passed since the write is missing, and the kernel counts in ticks of up to 10 ms.
         let least = lease.length().saturating_sub(written.elapsed() + Duration::from_millis(20));
         let renewed = found.iter().filter(|element| element.remaining >= least).count();
-        if renewed != plan.elements() {
+        if renewed < plan.elements() {
             let injection = plan.name.to_string();
             return Err(NftError::NotInEffect { injection, expected: plan.elements(), found: renewed });
         }
@@ -199,7 +207,7 @@ impl NftSocket {
     /// # Errors
     /// [`NftError`]; nothing was changed then.
     pub fn remove(&mut self, name: &InjectionName) -> Result<bool, NftError> {
-        for _ in 0..REMOVAL_ATTEMPTS_MAX {
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
             let found = self.find(name)?;
             let mut batch = self.batch(None);
             found.remove_in(&mut batch);
@@ -212,7 +220,7 @@ impl NftSocket {
                 outcome => return outcome.map(|()| true),
             }
         }
-        Err(NftError::Contended { attempted: "remove a partition", attempts: REMOVAL_ATTEMPTS_MAX })
+        Err(NftError::Contended { attempted: "remove a partition", attempts: CHANGE_ATTEMPTS_MAX })
     }
 
     /// Reads what the kernel holds under a name.
@@ -259,9 +267,10 @@ impl NftSocket {
     /// # Errors
     /// [`NftError::Contended`] when others never stop changing the rule set.
     pub fn remove_table_if_empty(&mut self) -> Result<TableRemoval, NftError> {
-        for _ in 0..REMOVAL_ATTEMPTS_MAX {
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
             let read = encode::read_generation;
-            let generation = self.ask(message::GET_GENERATION, "read the generation of the rule set", read)?;
+            let generation =
+                self.ask(message::GET_GENERATION, "read the generation of the rule set", read)?;
             if !self.table_exists()? {
                 return Ok(TableRemoval::Absent);
             }
@@ -275,7 +284,7 @@ impl NftSocket {
                 outcome => return outcome.map(|()| TableRemoval::Removed),
             }
         }
-        Err(NftError::Contended { attempted: "remove the empty table", attempts: REMOVAL_ATTEMPTS_MAX })
+        Err(NftError::Contended { attempted: "remove the empty table", attempts: CHANGE_ATTEMPTS_MAX })
     }
 
     fn find(&mut self, name: &InjectionName) -> Result<Found, NftError> {
@@ -286,9 +295,14 @@ impl NftSocket {
     }
 
     fn table_exists(&mut self) -> Result<bool, NftError> {
-        let found = self.dump(message::GET_TABLE, "list tables", |_| {}, |found, one| {
-            found.extend(encode::is_in_our_table(one).then_some(()));
-        })?;
+        let found = self.dump(
+            message::GET_TABLE,
+            "list tables",
+            |_| {},
+            |found, one| {
+                found.extend(encode::is_in_our_table(one).then_some(()));
+            },
+        )?;
         Ok(!found.is_empty())
     }
 
@@ -308,13 +322,17 @@ impl NftSocket {
         let name = |out: &mut super::wire::Attributes<'_>| encode::set_named(out, set);
         self.dump(message::GET_ELEMENTS, "list the elements of a set", name, |found, one| {
             let elements = encode::read_elements(one).into_iter();
-            found.extend(elements.map(|(key, remaining)| ElementReading { set: set.to_owned(), key, remaining }));
+            found.extend(elements.map(|(key, remaining)| ElementReading {
+                set: set.to_owned(),
+                key,
+                remaining,
+            }));
         })
     }
 }
 
 /// What a dump found under one name.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq, Eq)]
 struct Found {
     rules: Vec<FoundRule>,
     sets: Vec<String>,
@@ -324,7 +342,8 @@ impl Found {
     /// Rules go first: a set that is looked into cannot be removed.
     fn remove_in(&self, batch: &mut Batch) {
         for rule in &self.rules {
-            let meaning = format!("remove rule {} of {} from the chain {}", rule.handle, rule.owner, rule.chain);
+            let meaning =
+                format!("remove rule {} of {} from the chain {}", rule.handle, rule.owner, rule.chain);
             batch.add(message::DEL_RULE, 0, meaning, |out| encode::del_rule(out, rule));
         }
         for set in &self.sets {
@@ -345,6 +364,8 @@ fn add_elements(batch: &mut Batch, set: &SetPlan, lease: Lease) {
     for chunk in set.elements.chunks(CHUNK_ELEMENTS) {
         let meaning = format!("put {} elements into the set {}", chunk.len(), set.name);
         let lease_ms = lease.milliseconds();
-        batch.add(message::NEW_ELEMENTS, CREATE, meaning, |out| encode::new_elements(out, set, chunk, lease_ms));
+        batch.add(message::NEW_ELEMENTS, CREATE, meaning, |out| {
+            encode::new_elements(out, set, chunk, lease_ms)
+        });
     }
 }

@@ -146,9 +146,8 @@ impl SetKind {
     /// What its key is made of. `ports` is looked up with either port, so its field is a stand-in.
     fn fields(self) -> Vec<Field> {
         use Field::{LocalAddress, LocalPort, Network, RemoteAddress, RemotePort, Transport};
-        let connection = |family| {
-            vec![Transport, LocalAddress(family), LocalPort, RemoteAddress(family), RemotePort]
-        };
+        let connection =
+            |family| vec![Transport, LocalAddress(family), LocalPort, RemoteAddress(family), RemotePort];
         match self {
             Self::Any => vec![Network],
             Self::Peers4 => vec![RemoteAddress(Family::V4)],
@@ -332,9 +331,8 @@ fn rules(spec: &PartitionSpec) -> Vec<RulePlan> {
         Direction::Both => &Hook::ALL,
     };
     let bodies = rule_bodies(spec);
-    let hang = |hook: Hook| {
-        bodies.iter().map(move |conditions| RulePlan { hook, conditions: conditions.clone() })
-    };
+    let hang =
+        |hook: Hook| bodies.iter().map(move |conditions| RulePlan { hook, conditions: conditions.clone() });
     hooks.iter().flat_map(|hook| hang(*hook)).collect()
 }
 

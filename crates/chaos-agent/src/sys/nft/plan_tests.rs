@@ -18,7 +18,11 @@ fn sockets() -> ProcessSockets {
         listeners: vec![
             Listener { protocol: Protocol::Tcp, address: None, port: 80 },
             Listener { protocol: Protocol::Tcp, address: Some("0.0.0.0".parse().unwrap()), port: 80 },
-            Listener { protocol: Protocol::Udp, address: Some("::ffff:127.0.0.1".parse().unwrap()), port: 53 },
+            Listener {
+                protocol: Protocol::Udp,
+                address: Some("::ffff:127.0.0.1".parse().unwrap()),
+                port: 53,
+            },
         ],
         connections: vec![Connection {
             protocol: Protocol::Tcp,

@@ -108,7 +108,11 @@ impl Probe {
             Protocol::Tcp => self.connect(),
             // Refused is what the sender of a dropped datagram is told.
             Protocol::Udp => {
-                let any = if self.to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+                let any = if self.to.is_ipv4() {
+                    IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+                } else {
+                    IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                };
                 let socket = UdpSocket::bind(SocketAddr::new(any, 0));
                 socket.is_ok_and(|socket| match socket.send_to(&[], self.to) {
                     Ok(_) => true,
@@ -164,7 +168,8 @@ fn listener_probes(listener: &Listener) -> Vec<Probe> {
 fn is_matched(spec: &PartitionSpec, probe: &Probe) -> bool {
     let port = probe.to.port();
     let peers = spec.peers.is_empty() || spec.peers.iter().any(|peer| peer.contains(probe.to.ip()));
-    let ports = spec.ports.is_empty() || spec.ports.iter().any(|range| (range.first()..=range.last()).contains(&port));
+    let ports = spec.ports.is_empty()
+        || spec.ports.iter().any(|range| (range.first()..=range.last()).contains(&port));
     peers && ports
 }
 
@@ -175,8 +180,10 @@ fn addresses_away(spec: &PartitionSpec) -> Vec<IpAddr> {
     }
     let inside = |nobody: IpAddr| spec.peers.iter().any(|peer| peer.contains(nobody)).then_some(nobody);
     let nobody = [NOBODY_V4, NOBODY_V6].into_iter().filter_map(inside);
-    let near = neighbours().into_iter().filter(|address| spec.peers.iter().any(|peer| peer.contains(*address)));
-    let peers = spec.peers.iter().filter(|peer| !peer.names_loopback()).map(|peer| after(peer.first(), peer.last()));
+    let near =
+        neighbours().into_iter().filter(|address| spec.peers.iter().any(|peer| peer.contains(*address)));
+    let peers =
+        spec.peers.iter().filter(|peer| !peer.names_loopback()).map(|peer| after(peer.first(), peer.last()));
     nobody.chain(near).chain(peers).collect()
 }
 

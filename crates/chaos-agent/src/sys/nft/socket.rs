@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::encode::{FAMILY_INET, SUBSYSTEM};
@@ -136,7 +138,8 @@ impl NftSocket {
         set_netlink_option(&fd, libc::NETLINK_CAP_ACK).map_err(failed("shorten answers"))?;
         set_netlink_option(&fd, libc::NETLINK_EXT_ACK).map_err(failed("ask for explained errors"))?;
         // A connected netlink socket takes no messages from other processes.
-        socket::connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(failed("connect a netlink socket"))?;
+        socket::connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))
+            .map_err(failed("connect a netlink socket"))?;
         Ok(Self { fd, sequence: 1, buffer: vec![0; RECEIVE_BYTES] })
     }
 
@@ -181,7 +184,8 @@ impl NftSocket {
                 if message.error_code() != 0 {
                     // An error of the opening message speaks for the whole batch.
                     missing = if opening { 0 } else { missing };
-                    let attempted = meaning.map_or_else(|| format!("apply the batch to {first}"), str::to_owned);
+                    let attempted =
+                        meaning.map_or_else(|| format!("apply the batch to {first}"), str::to_owned);
                     refused.get_or_insert(refusal(attempted, &message));
                 }
             }

@@ -37,7 +37,9 @@ impl InjectionName {
         if fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
             Ok(Self(name))
         } else {
-            Err(invalid(format!("an injection is named by 1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 _ -, not {name:?}")))
+            Err(invalid(format!(
+                "an injection is named by 1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 _ -, not {name:?}"
+            )))
         }
     }
 
@@ -145,7 +147,8 @@ impl FromStr for Cidr {
         match prefix {
             None => Ok(Self::from(address)),
             Some(prefix) => {
-                let prefix = prefix.parse().map_err(|_| invalid(format!("{text:?} has no valid prefix length")))?;
+                let prefix =
+                    prefix.parse().map_err(|_| invalid(format!("{text:?} has no valid prefix length")))?;
                 Self::new(address, prefix)
             }
         }

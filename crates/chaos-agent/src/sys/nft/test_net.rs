@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
 
 use super::socket::in_namespace;
 use super::{Cidr, Direction, InjectionName, Lease, NftSocket, PartitionSpec, PortRange, Scope};
@@ -17,11 +18,20 @@ const HANDSHAKE: Duration = Duration::from_millis(25);
 
 /// Whether this test can run here; says why not.
 pub(super) fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
+    if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: network namespaces and nf_tables need root");
+        return false;
     }
-    root
+    has_program("ip", "-V") && has_program("nft", "--version")
+}
+
+/// Whether a program that only this test needs is installed; says so if not.
+pub(super) fn has_program(program: &str, version: &str) -> bool {
+    let found = Command::new(program).arg(version).output().is_ok();
+    if !found {
+        eprintln!("skipped: the program {program} is not installed");
+    }
+    found
 }
 
 pub(super) fn lease(milliseconds: u64) -> Lease {
@@ -68,7 +78,11 @@ impl Namespace {
     pub(super) fn command(&self, program: &str, arguments: &str) -> String {
         let run = || Command::new(program).args(arguments.split(' ')).output().unwrap();
         let output = self.run(run);
-        assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{program} {arguments}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -126,15 +140,32 @@ impl Namespace {
             UdpSocket::bind(any).unwrap().send_to(b"x", to)
         });
         at.set_read_timeout(Some(HANDSHAKE)).unwrap();
-        at.recv(&mut [0]).is_ok()
+        received(|| at.recv(&mut [0])).is_some()
     }
 
+    /// Whether an echo request is answered.
     pub(super) fn ping(&self, to: IpAddr) -> bool {
-        let run = || {
-            let to = to.to_string();
-            Command::new("ping").args(["-n", "-c", "1", "-W", "0.05", &to]).output()
-        };
-        self.run(run).is_ok_and(|output| output.status.success())
+        self.run(|| {
+            let (family, protocol, request) = match to {
+                IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, [8, 0, 0xf7, 0xff, 0, 0, 0, 0]),
+                // The kernel fills in the checksum of ICMPv6.
+                IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, [128, 0, 0, 0, 0, 0, 0, 0]),
+            };
+            let raw = socket::socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap();
+            socket::connect(raw.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 0))).unwrap();
+            let _ = socket::send(raw.as_raw_fd(), &request, MsgFlags::empty());
+            let raw = UdpSocket::from(raw);
+            raw.set_read_timeout(Some(HANDSHAKE)).unwrap();
+            let mut answer = [0; 64];
+            // IPv4 answers come with their header of 20 bytes.
+            let (at, kind) = if to.is_ipv4() { (20, 0) } else { (0, 129) };
+            while let Some(length) = received(|| raw.recv(&mut answer)) {
+                if length > at && answer[at] == kind {
+                    return true;
+                }
+            }
+            false
+        })
     }
 }
 
@@ -159,7 +190,22 @@ impl Pair {
             namespace.ip(&format!("addr add {v6}/64 dev cable nodad"));
             namespace.ip("link set cable up");
         }
+        // A new link takes a moment, and what is asked before is asked again only after a second.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !(pair.peer.ping(VICTIM_V6.parse().unwrap()) && pair.victim.ping(PEER_V4.parse().unwrap())) {
+            assert!(Instant::now() < deadline, "the cable carries nothing");
+        }
         pair
+    }
+}
+
+/// What was read before the socket's timeout. A wait with a timeout may be interrupted at any time.
+pub(super) fn received(mut read: impl FnMut() -> std::io::Result<usize>) -> Option<usize> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            outcome => return outcome.ok(),
+        }
     }
 }
 
@@ -194,6 +240,6 @@ impl Conversation {
     /// Waits for a byte sent before.
     pub(super) fn arrives(&mut self, at_most: Duration) -> bool {
         self.far.set_read_timeout(Some(at_most)).unwrap();
-        self.far.read(&mut [0]).is_ok_and(|read| read == 1)
+        received(|| self.far.read(&mut [0])) == Some(1)
     }
 }

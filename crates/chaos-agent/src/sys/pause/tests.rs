@@ -1,9 +1,6 @@
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::super::testing::{Child, eventually};
+use super::super::testing::{Child, Forked, eventually};
 use super::super::worker::shared::SharedState;
 use super::*;
 
@@ -13,38 +10,24 @@ fn state(pid: i32) -> char {
     proc::stat(pid).map_or('-', |stat| stat.state)
 }
 
-/// A program with a counting thread beside its main one, or what else a script says.
-fn python(script: &str) -> Option<Child> {
-    let mut command = Command::new("python3");
-    command.args(["-u", "-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    if Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("skipped: no python3 to be the victim");
-        return None;
-    }
-    let mut child = Child::from_command(&mut command);
-    let mut line = String::new();
-    let output = child.inner().stdout.take().expect("a pipe");
-    let mut output = BufReader::new(output);
-    output.read_line(&mut line).expect("the victim says that it is ready");
-    child.inner().stdout = Some(output.into_inner());
-    Some(child)
-}
-
 #[test]
 fn every_thread_is_stopped_and_runs_again_afterwards() {
-    let script = "
-import threading, time
-def work():
-    while True: pass
-for _ in range(3): threading.Thread(target=work, daemon=True).start()
-print('ready')
-while True: time.sleep(0.001)
-";
-    let Some(victim) = python(script) else { return };
+    let victim = Forked::start(|| {
+        for _ in 0..3 {
+            std::thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        loop {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    eventually("it has its threads", || proc::threads(victim.pid()).unwrap().len() == 4);
     for _ in 0..20 {
         let mut pause = Pause::seize(victim.identity(), PATIENCE).unwrap();
         pause.prove_stopped().unwrap();
-        assert_eq!(proc::threads(victim.pid()).unwrap().len(), 4);
         assert_eq!(pause.pump().unwrap(), Held::Stopped);
         assert_eq!(pause.resume(PATIENCE).unwrap(), Resumed::Running);
         assert_eq!(pause.resume(PATIENCE).unwrap(), Resumed::Running);
@@ -56,15 +39,12 @@ while True: time.sleep(0.001)
 
 #[test]
 fn threads_that_are_born_during_the_pause_are_caught_too() {
-    let script = "
-import threading
-def short(): pass
-print('ready')
-while True:
-    thread = threading.Thread(target=short); thread.start(); thread.join()
-";
-    let Some(victim) = python(script) else { return };
-    for _ in 0..30 {
+    let victim = Forked::start(|| {
+        loop {
+            let _ = std::thread::spawn(|| {}).join();
+        }
+    });
+    for _ in 0..50 {
         let mut pause = Pause::seize(victim.identity(), PATIENCE).unwrap();
         pause.prove_stopped().unwrap();
         assert_eq!(pause.resume(PATIENCE).unwrap(), Resumed::Running);
@@ -95,45 +75,31 @@ extern "C" fn count_signal(_: libc::c_int) {
 }
 
 /// A forked process that counts one signal in its handler and otherwise burns CPU time.
-struct CountingVictim(Identity);
-
-impl CountingVictim {
-    fn start(signal: i32) -> Self {
-        COUNTED.store(Box::leak(Box::new(SharedState::new().unwrap())), Ordering::Release);
-        let handler: extern "C" fn(libc::c_int) = count_signal;
-        // SAFETY: the handler only uses atomics; the child makes no other call.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-        // SAFETY: the child only spins.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            loop {
-                std::hint::spin_loop();
-            }
+fn counting_victim(signal: i32) -> Forked {
+    COUNTED.store(Box::leak(Box::new(SharedState::new().unwrap())), Ordering::Release);
+    let handler: extern "C" fn(libc::c_int) = count_signal;
+    // SAFETY: the handler only uses atomics.
+    unsafe { libc::signal(signal, handler as *const () as libc::sighandler_t) };
+    let victim = Forked::start(|| {
+        loop {
+            std::hint::spin_loop();
         }
-        // SAFETY: the parent goes back to the default.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-        Self(proc::identity(pid).unwrap())
-    }
-}
-
-impl Drop for CountingVictim {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.pid);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        let _ = nix::sys::wait::waitpid(pid, None);
-    }
+    });
+    // SAFETY: the parent goes back to the default.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    victim
 }
 
 #[test]
 fn signals_that_come_before_and_while_it_is_held_all_arrive() {
     let signal = libc::SIGRTMIN() + 3;
-    let victim = CountingVictim::start(signal);
-    let held = PidFd::open(victim.0).unwrap();
+    let victim = counting_victim(signal);
+    let held = PidFd::open(victim.identity()).unwrap();
     let rounds = 100;
     // A real-time signal is queued, so every single one counts; the first of each round races with the seizing.
     for _ in 0..rounds {
         held.send_signal(signal).unwrap();
-        let mut pause = Pause::seize(victim.0, PATIENCE).unwrap();
+        let mut pause = Pause::seize(victim.identity(), PATIENCE).unwrap();
         held.send_signal(signal).unwrap();
         assert_eq!(pause.pump().unwrap(), Held::Stopped);
         pause.prove_stopped().unwrap();
@@ -159,7 +125,8 @@ fn a_victim_that_is_traced_already_is_refused_by_name() {
     let victim = Child::sleeping();
     let _pause = Pause::seize(victim.identity(), PATIENCE).unwrap();
     let identity = victim.identity();
-    let refused = std::thread::spawn(move || Pause::seize(identity, PATIENCE).map(|_| ()).unwrap_err()).join();
+    let refused =
+        std::thread::spawn(move || Pause::seize(identity, PATIENCE).map(|_| ()).unwrap_err()).join();
     let own = super::super::own_pid();
     assert!(matches!(refused.unwrap(), SysError::AlreadyTraced { tracer, .. } if tracer == own));
 }

@@ -107,7 +107,8 @@ fn collect(pid: i32, inodes: &BTreeSet<u64>, found: &mut Sockets) -> Result<(), 
             Err(error) if error.is_gone() => continue,
             Err(error) => return Err(error),
         };
-        for entry in text.lines().skip(1).filter_map(parse_line).filter(|entry| inodes.contains(&entry.inode)) {
+        for entry in text.lines().skip(1).filter_map(parse_line).filter(|entry| inodes.contains(&entry.inode))
+        {
             match (protocol, entry.state) {
                 (Protocol::Tcp, TCP_LISTEN) | (Protocol::Udp, UDP_UNCONNECTED) => {
                     found.listening.push(Listener { protocol, address: entry.local });

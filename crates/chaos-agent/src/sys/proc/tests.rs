@@ -5,7 +5,8 @@ use std::time::Instant;
 
 #[test]
 fn a_name_with_brackets_and_blanks_does_not_confuse_the_reader() {
-    let text = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 0 0 0 7 9 0 0 20 0 3 0 12345 100 25 18446744073709551615";
+    let text =
+        "42 (a) b (c) S 1 42 42 0 -1 4194560 1 0 0 0 7 9 0 0 20 0 3 0 12345 100 25 18446744073709551615";
     let stat = Stat::parse(text).expect("a stat line");
     assert_eq!((stat.comm.as_str(), stat.state, stat.parent), ("a) b (c", 'S', 1));
     assert_eq!((stat.user_ticks, stat.system_ticks, stat.threads), (7, 9, 3));
@@ -26,15 +27,19 @@ fn a_living_process_is_read_as_it_is() {
     let status = status(pid).unwrap();
     assert_eq!((status.tracer, status.threads), (0, 1));
     assert_eq!(status.uid, nix::unistd::getuid().as_raw());
-    assert_eq!(namespace_inode(pid, "net").unwrap(), namespace_inode(super::super::own_pid(), "net").unwrap());
+    assert_eq!(
+        namespace_inode(pid, "net").unwrap(),
+        namespace_inode(super::super::own_pid(), "net").unwrap()
+    );
     assert!(process_cpu_time(pid).unwrap() > Duration::ZERO);
     assert!(runs(child.identity()));
 }
 
 #[test]
 fn a_zombie_and_a_reaped_process_are_gone() {
-    let mut child = Child::start("true", &[]);
+    let mut child = Child::sleeping();
     let pid = child.pid();
+    child.inner().kill().unwrap();
     eventually("the child has ended", || stat(pid).is_ok_and(|stat| stat.is_dead()));
     assert!(matches!(identity(pid), Err(SysError::Gone { .. })));
     assert!(!runs(child.identity()));

@@ -26,7 +26,8 @@ fn a_process_with_several_threads_may_not_fork_a_worker() {
 fn a_cpu_worker_holds_its_load_and_leaves_nothing() {
     in_single_threaded_process(|| {
         for share in [0.2, 0.5, 0.8] {
-            let mut worker = Worker::start(Job::Cpu(CpuLoad { share }), &options("chaos-cpu")).map_err(text)?;
+            let mut worker =
+                Worker::start(Job::Cpu(CpuLoad { share }), &options("chaos-cpu")).map_err(text)?;
             let (begun, first) = (Instant::now(), worker.cpu_time().map_err(text)?);
             std::thread::sleep(Duration::from_secs(1));
             let used = worker.cpu_time().map_err(text)?.saturating_sub(first);
@@ -93,9 +94,9 @@ fn a_worker_is_in_the_cgroup_of_its_victim_before_it_works() {
     in_single_threaded_process(|| {
         let hierarchies = Hierarchies::detect().map_err(text)?;
         let mine = proc::cgroups(super::super::own_pid()).map_err(text)?;
-        let made = hierarchies
-            .directory("cpu", &mine)
-            .and_then(|parent| OwnCgroup::create(&parent, &format!("chaos-test-worker-{}", std::process::id())).ok());
+        let made = hierarchies.directory("cpu", &mine).and_then(|parent| {
+            OwnCgroup::create(&parent, &format!("chaos-test-worker-{}", std::process::id())).ok()
+        });
         let Some(own) = made else {
             eprintln!("skipped: no right to make a cgroup");
             return Ok(());

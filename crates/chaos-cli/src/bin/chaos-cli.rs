@@ -1,0 +1,2 @@
+//! The same program under its other name.
+fn main() {}

@@ -1,0 +1,367 @@
+//! One task per run: takes events, moves the state machine on, writes the journal, then does what follows.
+//!
+//! Owns the run's state and every task that belongs to it. It decides nothing itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaos_core::duration::Span;
+use chaos_core::journal::{RECORDS_MAX, Record, RunHeader, RunSummary};
+use chaos_core::port::{Evidence, InjectOrder, InjectionPlan, InjectionReport};
+use chaos_core::run::{
+    Effect, Event, Failure, InjectionId, InjectionState, Phase, RunState, Stop, StopCause, Timer,
+};
+use chaos_core::spec::ProbePhase;
+use chaos_core::target::{Instance, Inventory, select};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::engine::{Limits, Ports, Published, RunSnapshot};
+use crate::health::{Readiness, health};
+use crate::measure::{Measurement, SAMPLES_WAITING_MAX};
+use crate::preflight::{host_target, resolve};
+
+/// Events that are journalled together at most.
+const BATCH_MAX: usize = 64;
+/// How often a journal that can't be written is tried again once the run has ended.
+const JOURNAL_TRIES: u32 = 20;
+/// Time between these tries.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(500);
+/// The holder keeps a fault this much longer than the engine's own timer, so that one of them ends it, not a race.
+const DURATION_MARGIN: Duration = Duration::from_secs(1);
+
+pub(crate) struct Driver {
+    ports: Ports,
+    limits: Limits,
+    header: Arc<RunHeader>,
+    state: RunState,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    samples: mpsc::Sender<Event>,
+    samples_inbox: mpsc::Receiver<Event>,
+    snapshots: watch::Sender<RunSnapshot>,
+    bus: broadcast::Sender<Published>,
+    accepted: Duration,
+    seq: u64,
+    unwritten: Vec<Record>,
+    ordered: BTreeSet<InjectionId>,
+    before: Arc<BTreeSet<String>>,
+    measurement: Option<Measurement>,
+    health: Option<JoinSet<()>>,
+    tasks: JoinSet<()>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        ports: Ports,
+        limits: Limits,
+        header: Arc<RunHeader>,
+        events: mpsc::UnboundedSender<Event>,
+        inbox: mpsc::UnboundedReceiver<Event>,
+        snapshots: watch::Sender<RunSnapshot>,
+        bus: broadcast::Sender<Published>,
+    ) -> Self {
+        let (samples, samples_inbox) = mpsc::channel(SAMPLES_WAITING_MAX);
+        Self {
+            accepted: ports.clock.monotonic(),
+            state: RunState::new(&header),
+            ports,
+            limits,
+            header,
+            events,
+            inbox,
+            samples,
+            samples_inbox,
+            snapshots,
+            bus,
+            seq: 0,
+            unwritten: Vec::new(),
+            ordered: BTreeSet::new(),
+            before: Arc::default(),
+            measurement: None,
+            health: None,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Waits for a slot, then drives the run to its end. A stop ends it while it waits, too.
+    pub(crate) async fn run(mut self, slots: Arc<Semaphore>) {
+        let slot = tokio::select! {
+            biased;
+            Some(event) = self.inbox.recv() => { self.handle(vec![event]).await; None }
+            slot = slots.acquire_owned() => slot.ok(),
+        };
+        if slot.is_some() {
+            self.handle(vec![Event::Started]).await;
+        }
+        let mut renewal = interval(self.limits.lease / 3);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.state.phase != Phase::Finished {
+            tokio::select! {
+                biased;
+                Some(event) = self.inbox.recv() => self.handle_batch(event).await,
+                _ = renewal.tick() => if !self.ordered.is_empty() { self.ports.node.renew(&self.header.run).await },
+                Some(event) = self.samples_inbox.recv() => self.handle_batch(event).await,
+            }
+        }
+        for _ in 0..JOURNAL_TRIES {
+            if self.unwritten.is_empty() || self.write().await {
+                break;
+            }
+            sleep(JOURNAL_PAUSE).await;
+        }
+    }
+
+    async fn handle_batch(&mut self, first: Event) {
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MAX {
+            match self.inbox.try_recv().or_else(|_| self.samples_inbox.try_recv()) {
+                Ok(event) => batch.push(event),
+                Err(_) => break,
+            }
+        }
+        self.handle(batch).await;
+    }
+
+    /// Journal first, effect second; what comes of it arrives as another event.
+    async fn handle(&mut self, batch: Vec<Event>) {
+        let mut effects = Vec::new();
+        while self.tasks.try_join_next().is_some() {}
+        for event in batch {
+            let elapsed_ms = self.elapsed_ms();
+            if let Event::Resolved(resolution) = &event {
+                self.before = Arc::new(resolution.matching.iter().cloned().collect());
+            }
+            match self.state.step(&self.header, elapsed_ms, event.clone()) {
+                Ok(next) => {
+                    self.seq += 1;
+                    let at = self.ports.clock.now();
+                    effects.extend(next.iter().cloned());
+                    self.unwritten.push(Record { seq: self.seq, at, elapsed_ms, event, effects: next });
+                }
+                Err(illegal) => tracing::error!(run = %self.header.run, "{illegal}"),
+            }
+            if self.state.phase == Phase::Finished {
+                break;
+            }
+        }
+        let written = self.write().await;
+        self.publish();
+        for effect in effects {
+            // What can't be journalled is not begun; what undoes goes on.
+            if written || !matches!(effect, Effect::Inject(_) | Effect::Redraw { .. }) {
+                self.execute(effect).await;
+            }
+        }
+        let full = self.seq >= RECORDS_MAX - BATCH_MAX as u64;
+        if (!written || full) && self.state.phase != Phase::Finished && self.state.stop.is_none() {
+            let reason = if full { "the journal is full" } else { "the journal can't be written" }.to_owned();
+            let _ = self.events.send(Event::StopRequested(Stop { cause: StopCause::Journal, reason }));
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        let elapsed = self.ports.clock.monotonic().saturating_sub(self.accepted);
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Writes what is not written yet; it stays for the next time when that fails.
+    async fn write(&mut self) -> bool {
+        if self.unwritten.is_empty() {
+            return true;
+        }
+        let summary = RunSummary::of(&self.header, &self.state, self.elapsed_ms());
+        match self.ports.store.append(&self.header.run, &self.unwritten, &summary).await {
+            Ok(()) => {
+                let records = std::mem::take(&mut self.unwritten).into();
+                // Nobody listening is fine.
+                let _ = self.bus.send(Published { header: Arc::clone(&self.header), records, summary });
+                true
+            }
+            Err(error) => {
+                tracing::error!(run = %self.header.run, "{error}");
+                false
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let summary = RunSummary::of(&self.header, &self.state, self.elapsed_ms());
+        self.snapshots.send_replace(RunSnapshot {
+            header: Arc::clone(&self.header),
+            state: Arc::new(self.state.clone()),
+            summary,
+        });
+    }
+
+    async fn execute(&mut self, effect: Effect) {
+        match effect {
+            Effect::Resolve => self.resolve(),
+            Effect::Measure { phase, once } => self.measure(phase, once),
+            Effect::StopMeasuring => self.measurement = None,
+            Effect::WatchHealth { every } => self.watch_health(every),
+            Effect::SetTimer { timer, after } => self.set_timer(timer, after),
+            Effect::Inject(ids) => self.inject(&ids).await,
+            Effect::Revert(ids) => self.revert(ids).await,
+            Effect::Redraw { item, draw } => self.redraw(item, draw),
+            Effect::Finish => {
+                self.measurement = None;
+                self.health = None;
+                self.tasks.abort_all();
+            }
+        }
+    }
+
+    fn resolve(&mut self) {
+        let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
+        self.tasks.spawn(async move {
+            let event = match resolve(&ports, &header).await {
+                Ok(resolution) => Event::Resolved(Box::new(resolution)),
+                Err(failure) => Event::Failed(failure),
+            };
+            let _ = events.send(event);
+        });
+    }
+
+    fn measure(&mut self, phase: ProbePhase, once: bool) {
+        let measurement = Measurement::start(&self.ports, &self.header, phase, once, &self.samples);
+        if once {
+            let (ended, events) = (measurement.ended(), self.samples.clone());
+            self.tasks.spawn(async move {
+                ended.await;
+                let _ = events.send(Event::BaselineEnded).await; // behind the last sample, in the same queue
+            });
+        }
+        self.measurement = Some(measurement);
+    }
+
+    fn set_timer(&mut self, timer: Timer, after: Span) {
+        let baseline = self.measurement.as_ref().filter(|_| timer == Timer::Baseline).map(|one| (one.stop(), one.ended()));
+        let (events, samples) = (self.events.clone(), self.samples.clone());
+        self.tasks.spawn(async move {
+            sleep(after.0).await;
+            if let Some((stop, ended)) = baseline {
+                stop.cancel();
+                ended.await;
+                let _ = samples.send(Event::BaselineEnded).await;
+            } else {
+                let _ = events.send(Event::Elapsed(timer));
+            }
+        });
+    }
+
+    fn watch_health(&mut self, every: Span) {
+        let (ports, header, samples) = (self.ports.clone(), Arc::clone(&self.header), self.samples.clone());
+        let (before, snapshots) = (Arc::clone(&self.before), self.snapshots.subscribe());
+        let recovering = (self.state.phase == Phase::Recovering).then_some(self.state.ready_before);
+        let mut watch = JoinSet::new();
+        watch.spawn(async move {
+            let Ok(target) = host_target(&header) else { return };
+            let mut ticks = interval(every.0);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let inventory = ports.node.inventory(target).await.map_err(|error| error.to_string());
+                let readiness = recovering.map_or_else(
+                    || Readiness::Untouched(untouched(&before, &snapshots.borrow().state)),
+                    Readiness::AsBefore,
+                );
+                let health = health(&ports, inventory.as_ref().map_err(Clone::clone), &readiness).await;
+                let ready = inventory.as_ref().map_or(0, Inventory::ready);
+                if samples.send(Event::Health { health, ready }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.health = Some(watch);
+    }
+
+    async fn inject(&mut self, ids: &[InjectionId]) {
+        let spec = &self.header.experiment.spec;
+        let left = self.state.active_ms.map_or(spec.duration.0, |active| {
+            (Duration::from_millis(active) + spec.duration.0).saturating_sub(Duration::from_millis(self.elapsed_ms()))
+        });
+        let injections: Vec<InjectionPlan> = self
+            .state
+            .injections
+            .iter()
+            .filter(|injection| ids.contains(&injection.id))
+            .map(|injection| {
+                let item = &spec.faults[injection.item];
+                let duration = item.duration.map_or(left, |own| own.0.min(left)) + DURATION_MARGIN;
+                let (fault, instance) = (item.fault.clone(), injection.instance.clone());
+                InjectionPlan { id: injection.id.clone(), fault, instance, duration }
+            })
+            .collect();
+        self.ordered.extend(ids.iter().cloned());
+        let events = self.events.clone();
+        let reports = Arc::new(move |report| {
+            let _ = events.send(Event::Injection(report));
+        });
+        let order = InjectOrder {
+            run: self.header.run.clone(),
+            owner: self.header.owner,
+            lease: self.limits.lease,
+            injections,
+        };
+        if let Err(error) = self.ports.node.inject(order, reports).await {
+            for id in ids {
+                self.report(id, InjectionState::ApplyFailed, Some(error.to_string()));
+            }
+        }
+    }
+
+    async fn revert(&mut self, ids: Vec<InjectionId>) {
+        let (ordered, never): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.ordered.contains(id));
+        for id in &never {
+            self.report(id, InjectionState::Reverted, None);
+        }
+        if !ordered.is_empty() {
+            self.ports.node.revert(&self.header.run, ordered).await;
+        }
+    }
+
+    /// Reports what this side knows of an injection that never reached the node.
+    fn report(&self, id: &InjectionId, state: InjectionState, error: Option<String>) {
+        let evidence = vec![Evidence::new("engine", "never reached the node: nothing was changed")];
+        let report = InjectionReport { injection: id.clone(), state, evidence, error, took_ms: 0.0 };
+        let _ = self.events.send(Event::Injection(report));
+    }
+
+    fn redraw(&mut self, item: usize, draw: u32) {
+        let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
+        self.tasks.spawn(async move {
+            let chosen = match draw_again(&ports, &header, draw).await {
+                Ok(chosen) => chosen,
+                Err(failure) => {
+                    tracing::warn!(run = %header.run, "draw {draw} of fault {item} is skipped: {failure:?}");
+                    Vec::new()
+                }
+            };
+            let _ = events.send(Event::Redrawn { item, chosen });
+        });
+    }
+}
+
+/// Ids of the instances that were there before and are not selected.
+fn untouched(before: &BTreeSet<String>, state: &RunState) -> BTreeSet<String> {
+    let selected: BTreeSet<&str> = state.selected_instances().collect();
+    before.iter().filter(|id| !selected.contains(id.as_str())).cloned().collect()
+}
+
+/// Another draw of the seed within the cap; nothing when what is down already fills it.
+async fn draw_again(ports: &Ports, header: &RunHeader, draw: u32) -> Result<Vec<Instance>, Failure> {
+    let target = host_target(header)?;
+    let mut inventory = ports.node.inventory(target).await.map_err(|error| Failure::Node(error.to_string()))?;
+    let spec = &header.experiment.spec;
+    let selection = select(target, spec.target.select, &inventory, header.seed, draw)
+        .map_err(|error| Failure::Target(error.to_string()))?;
+    let lifted = header.overrides.contains(&chaos_core::safety::Override::MaxAffected);
+    if !lifted && selection.affected > spec.safety.max_affected.of(selection.total) {
+        return Ok(Vec::new());
+    }
+    inventory.instances.retain(|instance| selection.chosen.contains(&instance.id));
+    Ok(inventory.instances)
+}

@@ -1,0 +1,282 @@
+//! The engine as others use it: submit, stop, look, listen.
+//!
+//! Owns the table of active runs and the queue. A run's state belongs to its driver alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chaos_core::journal::{Record, RunHeader, RunSummary};
+use chaos_core::port::{Clock, Node, Prober, SignalSource, Store, StoreError};
+use chaos_core::run::{Event, InjectionId, InjectionState, Phase, RunId, RunState, Stop, StopCause};
+use chaos_core::safety::Health;
+use chaos_core::spec::{ExperimentKey, HostTarget};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::driver::Driver;
+use crate::health::{Readiness, health};
+
+/// What the engine needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where faults are done.
+    pub node: Arc<dyn Node>,
+    /// Who measures probes.
+    pub prober: Arc<dyn Prober>,
+    /// Declared signals.
+    pub signals: Arc<dyn SignalSource>,
+    /// Where journals are kept.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Bounds of an engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Runs that are active at the same time.
+    pub active_runs_max: usize,
+    /// Runs that are active or wait.
+    pub accepted_runs_max: usize,
+    /// How long a node goes on without hearing from us.
+    pub lease: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { active_runs_max: 64, accepted_runs_max: 1024, lease: chaos_core::port::LEASE_DEFAULT }
+    }
+}
+
+/// Records that listeners may lag behind before they miss some.
+const BUS_CAPACITY: usize = 4096;
+
+/// What the bus carries: records of one run that are on disk.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The run.
+    pub header: Arc<RunHeader>,
+    /// The new records.
+    pub records: Arc<[Record]>,
+    /// The run after them.
+    pub summary: RunSummary,
+}
+
+/// A run at one moment.
+#[derive(Debug, Clone)]
+pub struct RunSnapshot {
+    /// What was asked for.
+    pub header: Arc<RunHeader>,
+    /// Where it is.
+    pub state: Arc<RunState>,
+    /// In one line.
+    pub summary: RunSummary,
+}
+
+/// Why a run was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// A run of that experiment is active.
+    #[error("experiment {key} has an active run {run}")]
+    NameInUse {
+        /// The experiment.
+        key: ExperimentKey,
+        /// Its run.
+        run: RunId,
+    },
+    /// Too many runs.
+    #[error("{accepted} runs are active or waiting, the limit is {limit}")]
+    QueueFull {
+        /// Accepted runs.
+        accepted: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The engine is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The journal can't be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a stop went.
+#[derive(Debug, Clone)]
+pub struct StopReport {
+    /// The run.
+    pub run: RunId,
+    /// From the request to the last proof.
+    pub took: Duration,
+    /// Injections proven undone.
+    pub reverted: usize,
+    /// Injections whose undo is not proven.
+    pub unproven: Vec<InjectionId>,
+}
+
+/// Runs experiments. Clones share everything.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    ports: Ports,
+    limits: Limits,
+    runs: Mutex<BTreeMap<RunId, Active>>,
+    slots: Arc<Semaphore>,
+    bus: broadcast::Sender<Published>,
+    accepting: AtomicBool,
+    drivers: TaskTracker,
+}
+
+#[derive(Clone)]
+struct Active {
+    header: Arc<RunHeader>,
+    events: mpsc::UnboundedSender<Event>,
+    snapshots: watch::Receiver<RunSnapshot>,
+}
+
+impl Engine {
+    /// An engine without runs.
+    pub fn new(ports: Ports, limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            ports,
+            limits,
+            runs: Mutex::new(BTreeMap::new()),
+            slots: Arc::new(Semaphore::new(limits.active_runs_max)),
+            bus: broadcast::channel(BUS_CAPACITY).0,
+            accepting: AtomicBool::new(true),
+            drivers: TaskTracker::new(),
+        }))
+    }
+
+    /// The ports it works with.
+    pub fn ports(&self) -> &Ports {
+        &self.0.ports
+    }
+
+    /// Every record that is written from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Published> {
+        self.0.bus.subscribe()
+    }
+
+    /// Accepts a run and starts it as soon as there is room. When this returns, the run is on disk.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing was started.
+    pub async fn submit(&self, header: RunHeader) -> Result<RunSnapshot, SubmitError> {
+        let header = Arc::new(header);
+        let state = RunState::new(&header);
+        let summary = RunSummary::of(&header, &state, 0);
+        let snapshot = RunSnapshot { header: Arc::clone(&header), state: Arc::new(state), summary };
+        let (snapshots, watcher) = watch::channel(snapshot.clone());
+        let (events, inbox) = mpsc::unbounded_channel();
+        let active = Active { header: Arc::clone(&header), events: events.clone(), snapshots: watcher };
+        self.reserve(&active)?;
+        // From here on the run is in the table: whatever ends this future, the guard takes it out again.
+        let guard = TableGuard { shared: Arc::clone(&self.0), run: header.run.clone() };
+        self.0.ports.store.create_run(&header, &snapshot.summary).await?;
+        let driver =
+            Driver::new(self.0.ports.clone(), self.0.limits, header, events, inbox, snapshots, self.0.bus.clone());
+        let slots = Arc::clone(&self.0.slots);
+        self.0.drivers.spawn(async move {
+            driver.run(slots).await;
+            drop(guard);
+        });
+        Ok(snapshot)
+    }
+
+    fn reserve(&self, active: &Active) -> Result<(), SubmitError> {
+        let mut runs = self.runs();
+        if !self.0.accepting.load(Ordering::SeqCst) {
+            return Err(SubmitError::ShuttingDown);
+        }
+        if runs.len() >= self.0.limits.accepted_runs_max {
+            return Err(SubmitError::QueueFull { accepted: runs.len(), limit: self.0.limits.accepted_runs_max });
+        }
+        let key = active.header.key();
+        if let Some(other) = runs.values().find(|other| other.header.key() == key) {
+            return Err(SubmitError::NameInUse { key, run: other.header.run.clone() });
+        }
+        runs.insert(active.header.run.clone(), active.clone());
+        Ok(())
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Active>> {
+        self.0.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Active and waiting runs, oldest id first.
+    pub fn active(&self) -> Vec<RunSnapshot> {
+        self.runs().values().map(|active| active.snapshots.borrow().clone()).collect()
+    }
+
+    /// The active run of an experiment.
+    pub fn active_run(&self, key: &ExperimentKey) -> Option<RunSnapshot> {
+        self.runs().values().find(|active| active.header.key() == *key).map(|active| active.snapshots.borrow().clone())
+    }
+
+    /// Ends a run now, in whatever phase it is, and returns when every fault is proven undone or given up on. `None`
+    /// when the run is not active.
+    pub async fn stop(&self, run: &RunId, stop: Stop) -> Option<StopReport> {
+        let mut active = self.runs().get(run).cloned()?;
+        let begin = self.0.ports.clock.monotonic();
+        let _ = active.events.send(Event::StopRequested(stop)); // fails only when the driver has ended
+        let undone = |snapshot: &RunSnapshot| {
+            let phase = snapshot.state.phase;
+            phase == Phase::Finished || (phase == Phase::Recovering && snapshot.state.unfinished().next().is_none())
+        };
+        let ended = active.snapshots.wait_for(undone).await.map(|snapshot| snapshot.clone());
+        let last = ended.unwrap_or_else(|_| active.snapshots.borrow().clone());
+        let injections = &last.state.injections;
+        let in_state = |state| injections.iter().filter(move |injection| injection.state == state);
+        Some(StopReport {
+            run: run.clone(),
+            took: self.0.ports.clock.monotonic().saturating_sub(begin),
+            reverted: injections.len() - in_state(InjectionState::RevertFailed).count(),
+            unproven: in_state(InjectionState::RevertFailed).map(|injection| injection.id.clone()).collect(),
+        })
+    }
+
+    /// Ends every run, active and waiting, all at once.
+    pub async fn stop_all(&self, stop: &Stop) -> Vec<StopReport> {
+        let ids: BTreeSet<RunId> = self.runs().keys().cloned().collect();
+        let stops = ids.iter().map(|run| self.stop(run, stop.clone()));
+        futures_util::future::join_all(stops).await.into_iter().flatten().collect()
+    }
+
+    /// Resolves when a run has ended, with its last state; `None` when it is not active.
+    pub async fn finished(&self, run: &RunId) -> Option<RunSnapshot> {
+        let mut active = self.runs().get(run).cloned()?;
+        let ended = active.snapshots.wait_for(|snapshot| snapshot.state.phase == Phase::Finished).await;
+        ended.ok().map(|snapshot| snapshot.clone())
+    }
+
+    /// Health of a target now; of the signals alone when there is none.
+    pub async fn health(&self, target: &HostTarget) -> Health {
+        let inventory = self.0.ports.node.inventory(target).await.map_err(|error| error.to_string());
+        health(&self.0.ports, inventory.as_ref().map_err(Clone::clone), &Readiness::All).await
+    }
+
+    /// Takes no more runs, ends all there are, and returns when each is undone and its journal closed.
+    pub async fn shutdown(&self) -> Vec<StopReport> {
+        self.0.accepting.store(false, Ordering::SeqCst);
+        let reason = "the server is shutting down".to_owned();
+        let reports = self.stop_all(&Stop { cause: StopCause::Shutdown, reason }).await;
+        self.0.drivers.close();
+        self.0.drivers.wait().await;
+        reports
+    }
+}
+
+/// Takes a run out of the table when its driver has ended, or never began.
+struct TableGuard {
+    shared: Arc<Shared>,
+    run: RunId,
+}
+
+impl Drop for TableGuard {
+    fn drop(&mut self) {
+        self.shared.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}
