@@ -143,7 +143,7 @@ fn instance(
         ready: false,
         managed: group.supervised || policies.restarts(&root.cgroups),
         ports: Vec::new(),
-        network_namespace: root.network_namespace.unwrap_or(0),
+        network_namespace: root.network_namespace().unwrap_or(0),
         shares_host_network: false,
         own_cgroup: None,
     }

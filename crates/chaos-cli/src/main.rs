@@ -1,2 +1,5 @@
-//! Being built.
-fn main() {}
+//! The program `chaos`.
+
+fn main() -> std::process::ExitCode {
+    chaos_cli::main()
+}

@@ -124,7 +124,11 @@ impl RunSummary {
             revert_incomplete: state.outcome.as_ref().is_some_and(|outcome| outcome.revert_incomplete),
             exit_code: state.outcome.as_ref().map(|outcome| outcome.exit_code()),
             injections: state.injections.len(),
-            active: state.injections.iter().filter(|one| one.state == crate::run::InjectionState::Active).count(),
+            active: state
+                .injections
+                .iter()
+                .filter(|one| one.state == crate::run::InjectionState::Active)
+                .count(),
             created_at: header.created_at,
             duration_seconds: seconds(state.finished_ms.unwrap_or(elapsed_ms)),
             detection_seconds: since(state.active_ms, state.detected_ms),

@@ -9,9 +9,10 @@ mod types;
 mod verdict;
 
 pub use state::{Injection, ItemState, RunState};
-pub use step::{
-    Effect, Event, IllegalEvent, REVERT_TIMEOUT, Resolution, Timer, UNKNOWN_HEALTH_MAX,
-};
+pub use step::{Effect, Event, IllegalEvent, REVERT_TIMEOUT, Resolution, Timer, UNKNOWN_HEALTH_MAX};
 pub use tolerance::{Judgement, LatencyCount, ProbeSample, Tally};
 pub use types::{InjectionId, InjectionState, Phase, RunId, Status, Stop, StopCause, Verdict};
 pub use verdict::{Failure, Outcome};
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,8 @@ pub use fault::{
 };
 pub use parse::{DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, parse_documents, parse_value, plain_values};
 pub use probe::{
-    Bounds, BodyCheck, CommandProbe, HttpExpect, HttpProbe, LatencyTolerance, LoadProbe, Method, Probe, ProbeCheck,
-    ProbePhase, PrometheusProbe, TcpProbe, Tolerance,
+    BodyCheck, Bounds, CommandProbe, HttpExpect, HttpProbe, LatencyTolerance, LoadProbe, Method, Probe,
+    ProbeCheck, ProbePhase, PrometheusProbe, TcpProbe, Tolerance,
 };
 pub use schema::document_schema;
 pub use short::ShortRequest;

@@ -193,7 +193,11 @@ pub fn select(
         Select::One => 1,
         Select::All => total,
         Select::Count(count) if count as usize > total => {
-            return Err(SelectionError::TooFew { target: target.to_string(), wanted: count as usize, found: total });
+            return Err(SelectionError::TooFew {
+                target: target.to_string(),
+                wanted: count as usize,
+                found: total,
+            });
         }
         Select::Count(count) => count as usize,
         Select::Percent(percent) => at_least_one(percent.of(total), unready),

@@ -238,7 +238,11 @@ impl Driver {
     }
 
     fn set_timer(&mut self, timer: Timer, after: Span) {
-        let baseline = self.measurement.as_ref().filter(|_| timer == Timer::Baseline).map(|one| (one.stop(), one.ended()));
+        let baseline = self
+            .measurement
+            .as_ref()
+            .filter(|_| timer == Timer::Baseline)
+            .map(|one| (one.stop(), one.ended()));
         let (events, samples) = (self.events.clone(), self.samples.clone());
         self.tasks.spawn(async move {
             sleep(after.0).await;
@@ -281,7 +285,8 @@ impl Driver {
     async fn inject(&mut self, ids: &[InjectionId]) {
         let spec = &self.header.experiment.spec;
         let left = self.state.active_ms.map_or(spec.duration.0, |active| {
-            (Duration::from_millis(active) + spec.duration.0).saturating_sub(Duration::from_millis(self.elapsed_ms()))
+            (Duration::from_millis(active) + spec.duration.0)
+                .saturating_sub(Duration::from_millis(self.elapsed_ms()))
         });
         let injections: Vec<InjectionPlan> = self
             .state
@@ -354,7 +359,8 @@ fn untouched(before: &BTreeSet<String>, state: &RunState) -> BTreeSet<String> {
 /// Another draw of the seed within the cap; nothing when what is down already fills it.
 async fn draw_again(ports: &Ports, header: &RunHeader, draw: u32) -> Result<Vec<Instance>, Failure> {
     let target = host_target(header)?;
-    let mut inventory = ports.node.inventory(target).await.map_err(|error| Failure::Node(error.to_string()))?;
+    let mut inventory =
+        ports.node.inventory(target).await.map_err(|error| Failure::Node(error.to_string()))?;
     let spec = &header.experiment.spec;
     let selection = select(target, spec.target.select, &inventory, header.seed, draw)
         .map_err(|error| Failure::Target(error.to_string()))?;

@@ -176,8 +176,15 @@ impl Engine {
         // From here on the run is in the table: whatever ends this future, the guard takes it out again.
         let guard = TableGuard { shared: Arc::clone(&self.0), run: header.run.clone() };
         self.0.ports.store.create_run(&header, &snapshot.summary).await?;
-        let driver =
-            Driver::new(self.0.ports.clone(), self.0.limits, header, events, inbox, snapshots, self.0.bus.clone());
+        let driver = Driver::new(
+            self.0.ports.clone(),
+            self.0.limits,
+            header,
+            events,
+            inbox,
+            snapshots,
+            self.0.bus.clone(),
+        );
         let slots = Arc::clone(&self.0.slots);
         self.0.drivers.spawn(async move {
             driver.run(slots).await;
@@ -192,7 +199,10 @@ impl Engine {
             return Err(SubmitError::ShuttingDown);
         }
         if runs.len() >= self.0.limits.accepted_runs_max {
-            return Err(SubmitError::QueueFull { accepted: runs.len(), limit: self.0.limits.accepted_runs_max });
+            return Err(SubmitError::QueueFull {
+                accepted: runs.len(),
+                limit: self.0.limits.accepted_runs_max,
+            });
         }
         let key = active.header.key();
         if let Some(other) = runs.values().find(|other| other.header.key() == key) {
@@ -213,7 +223,10 @@ impl Engine {
 
     /// The active run of an experiment.
     pub fn active_run(&self, key: &ExperimentKey) -> Option<RunSnapshot> {
-        self.runs().values().find(|active| active.header.key() == *key).map(|active| active.snapshots.borrow().clone())
+        self.runs()
+            .values()
+            .find(|active| active.header.key() == *key)
+            .map(|active| active.snapshots.borrow().clone())
     }
 
     /// Ends a run now, in whatever phase it is, and returns when every fault is proven undone or given up on. `None`
@@ -224,7 +237,8 @@ impl Engine {
         let _ = active.events.send(Event::StopRequested(stop)); // fails only when the driver has ended
         let undone = |snapshot: &RunSnapshot| {
             let phase = snapshot.state.phase;
-            phase == Phase::Finished || (phase == Phase::Recovering && snapshot.state.unfinished().next().is_none())
+            phase == Phase::Finished
+                || (phase == Phase::Recovering && snapshot.state.unfinished().next().is_none())
         };
         let ended = active.snapshots.wait_for(undone).await.map(|snapshot| snapshot.clone());
         let last = ended.unwrap_or_else(|_| active.snapshots.borrow().clone());

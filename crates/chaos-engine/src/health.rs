@@ -25,7 +25,11 @@ pub(crate) enum Readiness {
 const READINESS: &str = "readiness";
 
 /// Health of a target whose inventory was just read; `Err` holds why it could not be.
-pub(crate) async fn health(ports: &Ports, inventory: Result<&Inventory, String>, readiness: &Readiness) -> Health {
+pub(crate) async fn health(
+    ports: &Ports,
+    inventory: Result<&Inventory, String>,
+    readiness: &Readiness,
+) -> Health {
     let at = ports.clock.now();
     let mut signals = vec![readiness_signal(inventory, readiness, at)];
     signals.extend(ports.signals.signals().await);
@@ -58,7 +62,8 @@ fn readiness_signal(inventory: Result<&Inventory, String>, readiness: &Readiness
     };
     if total == 0 {
         signal.not_evaluated = matches!(readiness, Readiness::Untouched(_));
-        signal.error = Some(if signal.not_evaluated { "every instance is selected" } else { "no instance" }.to_owned());
+        signal.error =
+            Some(if signal.not_evaluated { "every instance is selected" } else { "no instance" }.to_owned());
         return signal;
     }
     let ratio = ready as f64 / total as f64;

@@ -25,8 +25,8 @@ pub async fn resolve(ports: &Ports, header: &RunHeader) -> Result<Resolution, Fa
     let target = host_target(header)?;
     let inventory = ports.node.inventory(target).await.map_err(|error| Failure::Node(error.to_string()))?;
     let how = header.experiment.spec.target.select;
-    let selection =
-        select(target, how, &inventory, header.seed, 0).map_err(|error| Failure::Target(error.to_string()))?;
+    let selection = select(target, how, &inventory, header.seed, 0)
+        .map_err(|error| Failure::Target(error.to_string()))?;
     let health = health(ports, Ok(&inventory), &Readiness::All).await;
     let decisions = decide(&GateInput {
         experiment: &header.experiment,

@@ -25,7 +25,8 @@ pub async fn close_abandoned(
         reason: error.to_string(),
         conflict: true,
     })?;
-    let found: BTreeMap<&InjectionId, &InjectionReport> = swept.iter().map(|one| (&one.injection, one)).collect();
+    let found: BTreeMap<&InjectionId, &InjectionReport> =
+        swept.iter().map(|one| (&one.injection, one)).collect();
     let elapsed_ms = records.last().map_or(0, |record| record.elapsed_ms);
     let mut closing = Vec::new();
     let mut push = |state: &mut RunState, event: Event| {
@@ -34,7 +35,10 @@ pub async fn close_abandoned(
             closing.push(Record { seq, at: clock.now(), elapsed_ms, event, effects });
         }
     };
-    push(&mut state, Event::Failed(Failure::Abandoned("the process that ran it died; everything was undone".into())));
+    push(
+        &mut state,
+        Event::Failed(Failure::Abandoned("the process that ran it died; everything was undone".into())),
+    );
     let open: Vec<InjectionId> = state.unfinished().map(|injection| injection.id.clone()).collect();
     if state.phase == Phase::Reverting {
         for id in open {
@@ -51,7 +55,10 @@ fn without_record(id: &InjectionId) -> InjectionReport {
     InjectionReport {
         injection: id.clone(),
         state: InjectionState::Reverted,
-        evidence: vec![Evidence::new("undo records of the node", "none left: never applied, or proven undone")],
+        evidence: vec![Evidence::new(
+            "undo records of the node",
+            "none left: never applied, or proven undone",
+        )],
         error: None,
         took_ms: 0.0,
     }

@@ -7,8 +7,8 @@ use chaos_core::spec::{HostTarget, ProcessMatch};
 use super::restart::RestartPolicies;
 use super::{Group, HostError, identify};
 use crate::sys::cgroup::CgroupPaths;
-use crate::sys::proc::{self, sockets};
 use crate::sys::proc::table::{Process, ProcessTable};
+use crate::sys::proc::{self, sockets};
 
 /// Processes that match, in the way that decides how they are grouped.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,6 @@ fn process(pid: i32, parent: i32, name: &str, cgroup: &str) -> Process {
         state: 'S',
         kernel_thread: false,
         cgroups: CgroupPaths::parse(&format!("0::{cgroup}")),
-        network_namespace: Some(1),
-        pid_namespace: Some(1),
     }
 }
 
@@ -136,13 +134,18 @@ fn the_whole_host_and_an_unknown_user_are_refused() {
 
 /// A real service by a name that nobody else has: one listening socket on loopback.
 fn listening(name: &str) -> Child {
-    use std::io::{BufRead, BufReader};
     use std::os::unix::process::CommandExt;
-    let script = "use IO::Socket::INET; $s = IO::Socket::INET->new(Listen => 8, LocalAddr => '127.0.0.1'); \
-                  $| = 1; print qq(ready\\n) if $s; sleep 300;";
     let mut command = Command::new("perl");
-    command.arg0(name).args(["-e", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = Child::from_command(&mut command);
+    command.arg0(name).args(["-e", LISTENER]).stdin(Stdio::null()).stdout(Stdio::piped());
+    serving(&mut command)
+}
+
+const LISTENER: &str = "use IO::Socket::INET; $s = IO::Socket::INET->new(Listen => 128, LocalAddr => '127.0.0.1'); \
+                        $| = 1; print qq(ready\\n) if $s; sleep 300;";
+
+fn serving(command: &mut Command) -> Child {
+    use std::io::{BufRead, BufReader};
+    let mut child = Child::from_command(command);
     let mut line = String::new();
     BufReader::new(child.inner().stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim(), "ready");
@@ -207,4 +210,26 @@ fn a_real_cgroup_is_one_instance_with_a_cgroup_of_its_own() {
     assert_eq!(found.instances.len(), 1);
     assert_eq!(found.instances[0].processes.len(), 2);
     assert!(found.instances[0].own_cgroup.as_deref().is_some_and(|path| path.ends_with(&name)));
+}
+
+#[test]
+fn a_service_in_a_network_of_its_own_is_asked_there() {
+    let script = format!("ip link set lo up && exec perl -e \"{}\"", LISTENER.replace('$', "\\$"));
+    let tools = [("perl", "-v"), ("ip", "-V"), ("unshare", "-V")];
+    let missing = tools.iter().any(|(tool, flag)| {
+        Command::new(tool).arg(flag).stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+    });
+    if missing || !crate::sys::capability::has(crate::sys::capability::Capability::SysAdmin) {
+        eprintln!("skipped: needs CAP_SYS_ADMIN, unshare, ip and perl");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let service = serving(&mut command);
+    let found = inventory(&HostTarget::Pid(service.pid()), &Asker::default()).unwrap();
+    let instance = &found.instances[0];
+    assert!(instance.ready && !instance.shares_host_network && instance.ports.len() == 1, "{instance:?}");
+    let mut elsewhere = instance.clone();
+    elsewhere.ports[0].port ^= 1;
+    assert!(!is_ready(&elsewhere), "nobody accepts on the next port");
 }

@@ -2,6 +2,7 @@
 //! single; that is the caller's to arrange (a fault process has one thread).
 
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -122,6 +123,12 @@ impl Namespace {
         let result = body();
         back.enter()?;
         Ok(result)
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

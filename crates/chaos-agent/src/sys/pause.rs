@@ -5,6 +5,8 @@
 //! thread is stopped again, so none is in our hands if we die; what arrives later waits in the kernel.
 //! All calls for one victim must come from the thread that seized it, which is why [`Pause`] is not `Send`.
 
+pub mod group;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -151,7 +153,7 @@ impl Pause {
                 Ok(false)
             };
         }
-        let tracer = tracer_of(pid, tid);
+        let tracer = proc::thread_tracer(pid, tid);
         if tracer != 0 {
             // The kernel names the tracing thread; people know its process.
             let tracer = proc::status(tracer).map_or(tracer, |status| status.process);
@@ -318,7 +320,7 @@ impl Pause {
         for tid in proc::threads(pid).map_err(|error| error.to_string())? {
             // A thread that ended meanwhile is free.
             let Ok(stat) = proc::thread_stat(pid, tid) else { continue };
-            let tracer = tracer_of(pid, tid);
+            let tracer = proc::thread_tracer(pid, tid);
             if tracer == nix::unistd::gettid().as_raw() || (stat.state == 't' && tracer == 0) {
                 return Err(format!("thread {tid} is traced by process {tracer}, in state {}", stat.state));
             }
@@ -353,12 +355,6 @@ impl Drop for Pause {
     fn drop(&mut self) {
         self.let_go(Instant::now() + UNDO_WAIT);
     }
-}
-
-/// The thread that traces a thread, 0 for none.
-fn tracer_of(pid: i32, tid: i32) -> i32 {
-    proc::read_text(format!("/proc/{pid}/task/{tid}/status").as_ref(), proc::PROCESS_FILE_BYTES_MAX)
-        .map_or(0, |text| proc::Status::parse(&text).tracer)
 }
 
 /// What the kernel reported of one thread.

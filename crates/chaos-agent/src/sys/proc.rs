@@ -206,6 +206,12 @@ pub fn status(pid: i32) -> Result<Status, SysError> {
     read_process(pid, "status").map(|text| Status::parse(&text))
 }
 
+/// The thread that traces a thread of a process, 0 for none.
+#[must_use]
+pub fn thread_tracer(pid: i32, tid: i32) -> i32 {
+    read_process(pid, &format!("task/{tid}/status")).map_or(0, |text| Status::parse(&text).tracer)
+}
+
 /// The identity of a running process.
 ///
 /// # Errors
@@ -222,6 +228,15 @@ pub fn identity(pid: i32) -> Result<Identity, SysError> {
 #[must_use]
 pub fn runs(identity: Identity) -> bool {
     stat(identity.pid).is_ok_and(|stat| stat.start_time == identity.start_time && !stat.is_dead())
+}
+
+/// The pids of all processes, in the order of `/proc`.
+///
+/// # Errors
+/// `/proc` can't be listed.
+pub fn pids() -> Result<Vec<i32>, SysError> {
+    let entries = std::fs::read_dir("/proc").map_err(|source| SysError::io("listing /proc", source))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// The arguments of a process; empty for a kernel thread or a zombie.
@@ -294,7 +309,8 @@ pub fn threads(pid: i32) -> Result<Vec<i32>, SysError> {
     Ok(tids)
 }
 
-/// Time that a thread has spent on a CPU, exact to the nanosecond.
+/// Time that a thread has spent on a CPU, exact to the nanosecond once it sleeps or is stopped; the kernel
+/// books a running thread only at its next tick.
 ///
 /// # Errors
 /// The thread is gone, or this kernel keeps no schedule statistics.
@@ -324,6 +340,32 @@ fn parse_schedstat(pid: i32, text: &str) -> Result<Duration, SysError> {
         .and_then(|word| word.parse().ok())
         .map(Duration::from_nanos)
         .ok_or_else(|| malformed(pid, "schedstat", text))
+}
+
+/// The memory of the host, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What can be had without swapping, as the kernel estimates it.
+    pub available_bytes: u64,
+}
+
+/// Reads `/proc/meminfo`.
+///
+/// # Errors
+/// It can't be read or lacks a line.
+pub fn memory() -> Result<Memory, SysError> {
+    let path = Path::new("/proc/meminfo");
+    let text = read_text(path, PROCESS_FILE_BYTES_MAX)?;
+    let kibibytes = |name: &str| -> Option<u64> {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.split_ascii_whitespace().next()?.parse().ok()
+    };
+    let (Some(total), Some(available)) = (kibibytes("MemTotal"), kibibytes("MemAvailable")) else {
+        return Err(SysError::Malformed { path: path.to_owned(), what: "no MemTotal or MemAvailable".to_owned() });
+    };
+    Ok(Memory { total_bytes: total * 1024, available_bytes: available * 1024 })
 }
 
 /// Clock ticks per second of the times in `stat`.

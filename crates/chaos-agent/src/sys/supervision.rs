@@ -26,6 +26,17 @@ pub fn become_subreaper() -> Result<(), SysError> {
     prctl::set_child_subreaper(true).map_err(|errno| SysError::io("becoming a subreaper", errno))
 }
 
+/// Closes every descriptor but the standard three: whatever a parent leaked into this process. Only for the very
+/// start of a program, before it has opened anything.
+///
+/// # Errors
+/// The kernel is older than 5.9.
+pub(crate) fn close_leaked_descriptors() -> Result<(), SysError> {
+    // SAFETY: integers only; nothing in this program owns a descriptor yet, so none is closed under its owner.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(SysError::last_os("closing inherited descriptors")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::in_single_threaded_process;

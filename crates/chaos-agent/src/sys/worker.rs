@@ -209,9 +209,8 @@ impl Worker {
     /// to wait for the next period. Best effort: without it the end is only slower.
     fn leave_foreign_cpu(&mut self) {
         if std::mem::take(&mut self.in_foreign_cpu) {
-            let moved = proc::cgroups(super::own_pid()).and_then(|own| {
-                Hierarchies::detect()?.join(self.identity().pid, &own, &["cpu"])
-            });
+            let moved = proc::cgroups(super::own_pid())
+                .and_then(|own| Hierarchies::detect()?.join(self.identity().pid, &own, &["cpu"]));
             if let Err(error) = moved {
                 tracing::debug!(%error, "a worker stays in the cgroup of its victim until it ends");
             }

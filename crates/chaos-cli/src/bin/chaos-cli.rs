@@ -1,2 +1,5 @@
-//! The same program under its other name.
-fn main() {}
+//! The program `chaos` under its other name.
+
+fn main() -> std::process::ExitCode {
+    chaos_cli::main()
+}

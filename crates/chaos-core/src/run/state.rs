@@ -133,7 +133,10 @@ impl RunState {
     ///
     /// # Errors
     /// When a record can't follow the ones before it.
-    pub fn replay<'r>(header: &RunHeader, records: impl IntoIterator<Item = &'r Record>) -> Result<Self, IllegalEvent> {
+    pub fn replay<'r>(
+        header: &RunHeader,
+        records: impl IntoIterator<Item = &'r Record>,
+    ) -> Result<Self, IllegalEvent> {
         let mut state = Self::new(header);
         for record in records {
             state.step(header, record.elapsed_ms, record.event.clone())?;
@@ -169,7 +172,10 @@ impl RunState {
     pub(super) fn judge_after(&self, probe: &Probe) -> Judgement {
         let tally = self.tally(&probe.name, ProbePhase::After);
         if tally.measured == 0 || tally.success().is_none() {
-            return Judgement::NoData(format!("{} of {} measurements without data", tally.no_data, tally.measured));
+            return Judgement::NoData(format!(
+                "{} of {} measurements without data",
+                tally.no_data, tally.measured
+            ));
         }
         if tally.latest_missed == 0 { Judgement::Within } else { super::tolerance::judge(probe, tally) }
     }

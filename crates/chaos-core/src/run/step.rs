@@ -167,18 +167,27 @@ impl RunState {
     ///
     /// # Errors
     /// [`IllegalEvent`] for a pair that can't be; the state is then as before.
-    pub fn step(&mut self, header: &RunHeader, at_ms: u64, event: Event) -> Result<Vec<Effect>, IllegalEvent> {
+    pub fn step(
+        &mut self,
+        header: &RunHeader,
+        at_ms: u64,
+        event: Event,
+    ) -> Result<Vec<Effect>, IllegalEvent> {
         use Phase::{Active, Baseline, Finished, Injecting, Preflight, Recovering, Reverting};
         let mut step = Step { header, at_ms, effects: Vec::new() };
         match (self.phase, event) {
             (Preflight, Event::Started) if !self.started => step.start(self),
-            (Preflight, Event::Resolved(resolution)) if self.selection.is_none() => step.resolved(self, *resolution),
+            (Preflight, Event::Resolved(resolution)) if self.selection.is_none() => {
+                step.resolved(self, *resolution)
+            }
             (Preflight, Event::Failed(failure)) => step.fail(self, failure),
             (Baseline, Event::Probed(sample)) => step.probed(self, &sample),
             (Baseline, Event::BaselineEnded | Event::Elapsed(Timer::Baseline)) => step.baseline_ended(self),
             (Injecting | Active | Reverting, Event::Injection(report)) => step.reported(self, report)?,
             (Injecting | Active, Event::Failed(failure)) => step.fail(self, failure),
-            (Injecting | Active, Event::Health { health, ready }) => step.health_while_broken(self, health, ready),
+            (Injecting | Active, Event::Health { health, ready }) => {
+                step.health_while_broken(self, health, ready)
+            }
             // The last measurements of the phase before come late and count in their own phase.
             (Active | Reverting | Recovering, Event::Probed(sample)) => step.probed(self, &sample),
             (Active, Event::Elapsed(Timer::Run)) => step.revert(self),
@@ -186,7 +195,9 @@ impl RunState {
             (Active, Event::Elapsed(Timer::Repeat(item))) => step.repeat(self, item)?,
             (Active, Event::Redrawn { item, chosen }) => step.inject(self, item, chosen),
             (Reverting, Event::Elapsed(Timer::Revert)) => step.revert_timed_out(self),
-            (Recovering, Event::Health { health, ready }) => step.health_while_recovering(self, health, ready),
+            (Recovering, Event::Health { health, ready }) => {
+                step.health_while_recovering(self, health, ready)
+            }
             (Recovering, Event::Elapsed(Timer::Recovery)) => step.recovery_timed_out(self),
             (Preflight | Baseline | Recovering, Event::StopRequested(stop)) => {
                 self.stop.get_or_insert(stop);
@@ -204,7 +215,6 @@ impl RunState {
             // What was on its way when the phase changed comes late and changes nothing.
             (Finished, _)
             | (Reverting | Recovering, Event::Elapsed(_) | Event::Redrawn { .. })
-            | (Preflight | Baseline, Event::Health { .. })
             | (Reverting, Event::Health { .. })
             | (Injecting | Active | Recovering, Event::Elapsed(Timer::Baseline) | Event::BaselineEnded)
             | (Injecting, Event::Probed(_))
@@ -303,14 +313,17 @@ impl Step<'_> {
     }
 
     fn baseline_ended(&mut self, run: &mut RunState) {
-        for probe in self.header.experiment.spec.probes.iter().filter(|probe| probe.runs_in(ProbePhase::Before)) {
+        for probe in
+            self.header.experiment.spec.probes.iter().filter(|probe| probe.runs_in(ProbePhase::Before))
+        {
             match judge(probe, run.tally(&probe.name, ProbePhase::Before)) {
                 Judgement::Within => {}
                 Judgement::Beyond(text) => {
                     return self.fail(run, Failure::Baseline(format!("{}: {text}", probe.name)));
                 }
                 Judgement::NoData(text) => {
-                    return self.fail(run, Failure::BaselineWithoutData(format!("{} before: {text}", probe.name)));
+                    return self
+                        .fail(run, Failure::BaselineWithoutData(format!("{} before: {text}", probe.name)));
                 }
             }
         }
@@ -338,7 +351,10 @@ impl Step<'_> {
 
     fn reported(&mut self, run: &mut RunState, report: InjectionReport) -> Result<(), IllegalEvent> {
         let Some(index) = self.record(run, &report) else {
-            return Err(IllegalEvent { phase: run.phase, event: format!("report of unknown {}", report.injection) });
+            return Err(IllegalEvent {
+                phase: run.phase,
+                event: format!("report of unknown {}", report.injection),
+            });
         };
         let broken = run.phase != Phase::Reverting;
         match report.state {
@@ -347,7 +363,10 @@ impl Step<'_> {
                 let text = report.error.unwrap_or_else(|| "no reason given".into());
                 let injection = &run.injections[index];
                 let kind = self.header.experiment.spec.faults[injection.item].fault.kind();
-                self.fail(run, Failure::Apply(format!("{kind} on {}: {text}", run.injections[index].instance.id)));
+                self.fail(
+                    run,
+                    Failure::Apply(format!("{kind} on {}: {text}", run.injections[index].instance.id)),
+                );
             }
             InjectionState::RevertFailed if broken => self.revert(run),
             InjectionState::TargetGone if broken => {
@@ -421,8 +440,11 @@ impl Step<'_> {
     fn item_elapsed(&mut self, run: &mut RunState, item: usize) -> Result<(), IllegalEvent> {
         self.known(run, item)?;
         run.items[item] = ItemState::Ended;
-        let ids: Vec<InjectionId> =
-            run.unfinished().filter(|injection| injection.item == item).map(|injection| injection.id.clone()).collect();
+        let ids: Vec<InjectionId> = run
+            .unfinished()
+            .filter(|injection| injection.item == item)
+            .map(|injection| injection.id.clone())
+            .collect();
         if !ids.is_empty() {
             self.effects.push(Effect::Revert(ids));
         }
@@ -451,7 +473,8 @@ impl Step<'_> {
     fn start_followers(&mut self, run: &mut RunState) {
         let faults = &self.header.experiment.spec.faults;
         for (item, fault) in faults.iter().enumerate() {
-            let once = matches!(&fault.fault, Fault::PodKill(kill) if kill.interval.is_none()) && fault.duration.is_none();
+            let once = matches!(&fault.fault, Fault::PodKill(kill) if kill.interval.is_none())
+                && fault.duration.is_none();
             let followed = fault.name.is_some() && faults.iter().any(|other| other.after == fault.name);
             if once && followed && run.items[item] == ItemState::Active && ended(run, item) {
                 run.items[item] = ItemState::Ended;
@@ -459,8 +482,13 @@ impl Step<'_> {
         }
         for (item, fault) in faults.iter().enumerate() {
             let Some(after) = &fault.after else { continue };
-            let Some(before) = faults.iter().position(|other| other.name.as_ref() == Some(after)) else { continue };
-            if run.items[item] == ItemState::Waiting && run.items[before] == ItemState::Ended && ended(run, before) {
+            let Some(before) = faults.iter().position(|other| other.name.as_ref() == Some(after)) else {
+                continue;
+            };
+            if run.items[item] == ItemState::Waiting
+                && run.items[before] == ItemState::Ended
+                && ended(run, before)
+            {
                 run.items[item] = ItemState::Started;
                 run.draws[item] += 1;
                 self.effects.push(Effect::Redraw { item, draw: run.draws[item] });
@@ -479,12 +507,14 @@ impl Step<'_> {
             run.detected_ms.get_or_insert(self.at_ms);
         }
         let probes = &self.header.experiment.spec.probes;
-        let Some(probe) = probes.iter().find(|probe| chaos && probe.stop_on_failure && probe.name == sample.probe)
+        let Some(probe) =
+            probes.iter().find(|probe| chaos && probe.stop_on_failure && probe.name == sample.probe)
         else {
             return;
         };
         if let Judgement::Beyond(text) = judge(probe, run.tally(&sample.probe, ProbePhase::Chaos)) {
-            run.stop.get_or_insert(Stop { cause: StopCause::Probe, reason: format!("{}: {text}", probe.name) });
+            run.stop
+                .get_or_insert(Stop { cause: StopCause::Probe, reason: format!("{}: {text}", probe.name) });
             self.revert(run);
         }
     }
@@ -555,14 +585,10 @@ impl Step<'_> {
         };
         run.health = Some(health);
         let after = |probe: &&crate::spec::Probe| probe.runs_in(ProbePhase::After);
-        let probes_pass = self
-            .header
-            .experiment
-            .spec
-            .probes
-            .iter()
-            .filter(after)
-            .all(|probe| run.tally(&probe.name, ProbePhase::After).measured > 0 && run.judge_after(probe) == Judgement::Within);
+        let probes_pass = self.header.experiment.spec.probes.iter().filter(after).all(|probe| {
+            run.tally(&probe.name, ProbePhase::After).measured > 0
+                && run.judge_after(probe) == Judgement::Within
+        });
         if !(safe && probes_pass && ready >= run.ready_before) {
             run.steady_ms = None;
             return;
@@ -577,7 +603,8 @@ impl Step<'_> {
 
     fn recovery_timed_out(&mut self, run: &mut RunState) {
         let timeout = self.header.experiment.spec.recovery.timeout;
-        let health = run.health.as_ref().map(|health| health.explain(self.header.threshold)).unwrap_or_default();
+        let health =
+            run.health.as_ref().map(|health| health.explain(self.header.threshold)).unwrap_or_default();
         run.failure = Some(Failure::Recovery(format!(
             "not recovered within {timeout}: {} of {} instances ready, {health}",
             run.ready_now, run.ready_before
@@ -605,5 +632,8 @@ impl Step<'_> {
 
 /// Every injection of an entry is in a final state.
 fn ended(run: &RunState, item: usize) -> bool {
-    run.injections.iter().filter(|injection| injection.item == item).all(|injection| injection.state.is_final())
+    run.injections
+        .iter()
+        .filter(|injection| injection.item == item)
+        .all(|injection| injection.state.is_final())
 }

@@ -112,7 +112,12 @@ pub enum Judgement {
 pub fn judge(probe: &Probe, tally: &Tally) -> Judgement {
     let problem = || tally.problem.as_deref().map(|text| format!("; first: {text}")).unwrap_or_default();
     let Some(success) = tally.success() else {
-        return Judgement::NoData(format!("{} of {} measurements without data{}", tally.no_data, tally.measured, problem()));
+        return Judgement::NoData(format!(
+            "{} of {} measurements without data{}",
+            tally.no_data,
+            tally.measured,
+            problem()
+        ));
     };
     let wanted = probe.tolerance.success.map_or(1.0, |percent| percent.ratio());
     if success < wanted {
@@ -129,7 +134,12 @@ pub fn judge(probe: &Probe, tally: &Tally) -> Judgement {
         return Judgement::Beyond(text);
     }
     if (tally.passed as f64) < wanted * tally.measured as f64 {
-        return Judgement::NoData(format!("{} of {} measurements without data{}", tally.no_data, tally.measured, problem()));
+        return Judgement::NoData(format!(
+            "{} of {} measurements without data{}",
+            tally.no_data,
+            tally.measured,
+            problem()
+        ));
     }
     Judgement::Within
 }
@@ -150,8 +160,10 @@ mod tests {
     use crate::spec::parse_value;
 
     fn probe(tolerance: serde_json::Value) -> Probe {
-        parse_value(serde_json::json!({ "name": "p", "tcp": { "address": "localhost:1" }, "tolerance": tolerance }))
-            .expect("valid")
+        parse_value(
+            serde_json::json!({ "name": "p", "tcp": { "address": "localhost:1" }, "tolerance": tolerance }),
+        )
+        .expect("valid")
     }
 
     fn tally(measured: u64, passed: u64, no_data: u64) -> Tally {

@@ -81,7 +81,10 @@ pub(super) fn conclude(header: &RunHeader, state: &RunState) -> Outcome {
         .map(|injection| injection.id.0.as_str())
         .collect();
     if !unproven.is_empty() {
-        let reason = format!("the undo of {} is not proven: act now, `chaos recover` tries again", unproven.join(", "));
+        let reason = format!(
+            "the undo of {} is not proven: act now, `chaos recover` tries again",
+            unproven.join(", ")
+        );
         return Outcome { revert_incomplete: true, ..outcome(Verdict::Error, reason) };
     }
     if let Some(ended) = ended_early(state, &outcome) {
@@ -96,7 +99,8 @@ pub(super) fn conclude(header: &RunHeader, state: &RunState) -> Outcome {
             let tally = state.tally(&probe.name, phase);
             let phase_name = phase_name(phase);
             // Recovery is over as soon as steady state is back; what failed until then is not held against it.
-            let judgement = if phase == ProbePhase::After { state.judge_after(probe) } else { judge(probe, tally) };
+            let judgement =
+                if phase == ProbePhase::After { state.judge_after(probe) } else { judge(probe, tally) };
             match judgement {
                 Judgement::Within => {}
                 Judgement::Beyond(text) => deviations.push(format!("{} {phase_name}: {text}", probe.name)),
@@ -111,7 +115,10 @@ pub(super) fn conclude(header: &RunHeader, state: &RunState) -> Outcome {
         return outcome(Verdict::Deviated, deviations.join("; "));
     }
     if !state.injections.iter().any(|injection| injection.active_ms.is_some()) {
-        return outcome(Verdict::Inconclusive, "no fault was ever active: every target ended by itself".into());
+        return outcome(
+            Verdict::Inconclusive,
+            "no fault was ever active: every target ended by itself".into(),
+        );
     }
     if !gaps.is_empty() {
         return outcome(Verdict::Inconclusive, gaps.join("; "));
@@ -126,9 +133,13 @@ fn ended_early(state: &RunState, outcome: &dyn Fn(Verdict, String) -> Outcome) -
     }
     Some(match state.failure.as_ref()? {
         Failure::Target(text) => Outcome { target_not_found: true, ..outcome(Verdict::Error, text.clone()) },
-        Failure::Node(text) | Failure::Apply(text) | Failure::Abandoned(text) => outcome(Verdict::Error, text.clone()),
+        Failure::Node(text) | Failure::Apply(text) | Failure::Abandoned(text) => {
+            outcome(Verdict::Error, text.clone())
+        }
         Failure::Gates(texts) => outcome(Verdict::Blocked, texts.join("; ")),
-        Failure::Baseline(text) => outcome(Verdict::Blocked, format!("no steady state before the start: {text}")),
+        Failure::Baseline(text) => {
+            outcome(Verdict::Blocked, format!("no steady state before the start: {text}"))
+        }
         Failure::BaselineWithoutData(text) => outcome(Verdict::Inconclusive, text.clone()),
         Failure::Recovery(_) => return None,
     })

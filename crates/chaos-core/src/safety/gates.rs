@@ -127,7 +127,8 @@ fn ask(gate: Gate, input: &GateInput<'_>) -> Option<(bool, String)> {
             Some((*untouched_ready > 0, format!("{untouched_ready} ready instances stay untouched")))
         }
         Gate::UnmanagedKill => {
-            let kills = input.experiment.spec.faults.iter().any(|item| item.fault.kind() == FaultKind::PodKill);
+            let kills =
+                input.experiment.spec.faults.iter().any(|item| item.fault.kind() == FaultKind::PodKill);
             let unmanaged: Vec<&str> = input
                 .inventory
                 .instances

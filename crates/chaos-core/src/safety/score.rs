@@ -109,7 +109,10 @@ impl Health {
             (None, Some(value)) => format!("{} is {value}", signal.name),
             (None, None) => format!("{} has no data", signal.name),
         });
-        format!("{score}, threshold {threshold}{}", blame.map(|blame| format!("; {blame}")).unwrap_or_default())
+        format!(
+            "{score}, threshold {threshold}{}",
+            blame.map(|blame| format!("; {blame}")).unwrap_or_default()
+        )
     }
 }
 
@@ -157,13 +160,22 @@ mod tests {
 
     #[test]
     fn the_score_is_a_weighted_mean() {
-        assert_eq!(score(&[signal("a", Some(1.0), 1.0, false), signal("b", Some(0.5), 3.0, false)]), Score::Known(0.625));
+        assert_eq!(
+            score(&[signal("a", Some(1.0), 1.0, false), signal("b", Some(0.5), 3.0, false)]),
+            Score::Known(0.625)
+        );
     }
 
     #[test]
     fn no_data_is_unknown_and_a_critical_zero_is_zero() {
-        assert_eq!(score(&[signal("a", Some(1.0), 1.0, false), signal("b", None, 1.0, false)]), Score::Unknown("b".into()));
-        assert_eq!(score(&[signal("a", Some(1.0), 9.0, false), signal("b", Some(0.0), 0.1, true)]), Score::Known(0.0));
+        assert_eq!(
+            score(&[signal("a", Some(1.0), 1.0, false), signal("b", None, 1.0, false)]),
+            Score::Unknown("b".into())
+        );
+        assert_eq!(
+            score(&[signal("a", Some(1.0), 9.0, false), signal("b", Some(0.0), 0.1, true)]),
+            Score::Known(0.0)
+        );
         assert_eq!(score(&[signal("a", Some(f64::NAN), 1.0, false)]), Score::Unknown("a".into()));
         assert_eq!(score(&[]), Score::NotEvaluated);
     }

@@ -14,13 +14,13 @@ pub struct DocumentError {
     /// Path in the document, e.g. `spec.faults[0].cpu_stress.load`; empty for the document as a whole.
     pub path: String,
     /// The offending value as JSON, shortened, when there is one.
-    pub value: Option<String>,
+    pub value: Option<Box<str>>,
     /// What is wrong, in words.
     pub problem: String,
     /// What would have been right.
-    pub expected: Option<String>,
+    pub expected: Option<Box<str>>,
     /// The known name that was most likely meant.
-    pub nearest: Option<String>,
+    pub nearest: Option<Box<str>>,
 }
 
 /// Values are cut to this many characters in messages.
@@ -64,24 +64,24 @@ impl DocumentError {
     }
 
     pub(super) fn value(mut self, value: impl fmt::Display) -> Self {
-        self.value = Some(shorten(&value.to_string()));
+        self.value = Some(shorten(&value.to_string()).into());
         self
     }
 
     pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
+        self.expected = Some(expected.into().into());
         self
     }
 
     pub(super) fn nearest_of<'a>(mut self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        self.nearest = nearest(given, known).map(str::to_owned);
+        self.nearest = nearest(given, known).map(Into::into);
         self
     }
 
     /// From a deserialiser's message at a path of `root`.
     pub(super) fn from_message(path: &str, message: &str, root: &serde_json::Value) -> Self {
         let path = if path == "." { "" } else { path };
-        if let Some(error) = unknown_name(path, message) {
+        if let Some(error) = unknown_name(path, message, root) {
             return error;
         }
         if let Some(rest) = message.strip_prefix("missing field ") {
@@ -90,17 +90,18 @@ impl DocumentError {
         }
         if let Some((problem, expected)) = split_expected(message) {
             let mut error = Self::at(path, problem).expected(expected);
-            error.value = at_path(root, path).map(|value| shorten(&value.to_string()));
+            error.value = at_path(root, path).map(|value| shorten(&value.to_string()).into());
             return error;
         }
         let mut error = Self::at(path, message);
-        error.value = at_path(root, path).filter(|v| !v.is_object()).map(|value| shorten(&value.to_string()));
+        error.value =
+            at_path(root, path).filter(|v| !v.is_object()).map(|value| shorten(&value.to_string()).into());
         error
     }
 }
 
 /// ``unknown field `x`, expected one of `a`, `b` `` and its kin.
-fn unknown_name(path: &str, message: &str) -> Option<DocumentError> {
+fn unknown_name(path: &str, message: &str, root: &serde_json::Value) -> Option<DocumentError> {
     let (what, rest) = [("field", "unknown field "), ("name", "unknown variant ")]
         .into_iter()
         .find_map(|(what, prefix)| message.strip_prefix(prefix).map(|rest| (what, rest)))?;
@@ -110,9 +111,10 @@ fn unknown_name(path: &str, message: &str) -> Option<DocumentError> {
         Some(parent) if what == "field" => parent.trim_end_matches('.').to_owned(),
         _ => path.to_owned(),
     };
-    let path = if what == "field" { join(&path, given) } else { path };
+    let is_key = what == "field" || at_path(root, &path).is_some_and(|value| value.get(given).is_some());
+    let path = if is_key { join(&path, given) } else { path };
     let mut error = DocumentError::at(path, format!("unknown {what} {given:?}"));
-    error.nearest = nearest(given, known.iter().copied()).map(str::to_owned);
+    error.nearest = nearest(given, known.iter().copied()).map(Into::into);
     Some(match known.as_slice() {
         [] => error,
         [only] => error.expected((*only).to_owned()),

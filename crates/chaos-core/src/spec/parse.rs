@@ -33,12 +33,11 @@ pub fn parse_documents(text: &str) -> Result<Vec<Experiment>, Vec<DocumentError>
 }
 
 fn parse_experiment(value: Value) -> Result<Experiment, DocumentError> {
-    if let Some(kind) = value.get("kind").and_then(Value::as_str) {
-        if kind.starts_with("Chaos") {
-            return Err(DocumentError::at("kind", "this build does not read Litmus documents yet")
-                .value(format!("{kind:?}"))
-                .expected("Experiment"));
-        }
+    let kind = value.get("kind").and_then(Value::as_str);
+    if let Some(kind) = kind.filter(|kind| kind.starts_with("Chaos")) {
+        return Err(DocumentError::at("kind", "this build does not read Litmus documents yet")
+            .value(format!("{kind:?}"))
+            .expected("Experiment"));
     }
     let document: Experiment = parse_value(value)?;
     document.validate()?;
@@ -50,8 +49,9 @@ fn parse_experiment(value: Value) -> Result<Experiment, DocumentError> {
 /// # Errors
 /// The first defect.
 pub fn parse_value<T: DeserializeOwned>(value: Value) -> Result<T, DocumentError> {
-    serde_path_to_error::deserialize(&value)
-        .map_err(|error| DocumentError::from_message(&error.path().to_string(), &error.inner().to_string(), &value))
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        DocumentError::from_message(&error.path().to_string(), &error.inner().to_string(), &value)
+    })
 }
 
 /// The documents of a YAML stream (JSON is YAML) as plain values. Empty documents are left out.
@@ -121,7 +121,9 @@ spec:
         assert_eq!(document.spec.recovery.timeout, Span::seconds(120));
         assert_eq!(document.spec.target.host, Some(HostTarget::App("orchestrator".into())));
         assert!(matches!(document.spec.target.select, Select::Percent(_)));
-        assert!(matches!(&document.spec.faults[0].fault, Fault::PodKill(kill) if kill.interval == Some(Span::seconds(5))));
+        assert!(
+            matches!(&document.spec.faults[0].fault, Fault::PodKill(kill) if kill.interval == Some(Span::seconds(5)))
+        );
     }
 
     #[test]
@@ -131,37 +133,96 @@ spec:
         assert_eq!(parse_documents(&json).expect("valid"), vec![document]);
     }
 
+    /// What is replaced in the minimal document, by what, and what is said of it.
+    const DEFECTS: &[(&str, &str, &str)] = &[
+        (
+            "spec:",
+            "spec:\n  durration: 30s",
+            "spec.durration: unknown field \"durration\"; expected one of hypothesis, target, faults, duration, baseline, probes, safety, recovery; did you mean \"duration\"?",
+        ),
+        (
+            "spec:",
+            "spec:\n  duration: 5 apples",
+            "spec.duration: invalid value: \"5 apples\"; expected a duration of at most 7d, such as 30s, 1m30s, 500ms or a number of seconds",
+        ),
+        (
+            "50%",
+            "101%",
+            "spec.target.select: invalid value: \"101%\"; expected one, all, a count of at least 1, a share such as 50% (above 0%, up to 100%), or <=30%",
+        ),
+        (
+            "pod_kill",
+            "podKill",
+            "spec.faults[0].podKill: unknown field \"podKill\"; expected one of pod_kill, process_pause, cpu_stress, memory_pressure, network_partition, name, after, duration; did you mean \"pod_kill\"?",
+        ),
+        (
+            "gracePeriod: 0s",
+            "grace: 0s",
+            "spec.faults[0].pod_kill.grace: unknown field \"grace\"; expected one of gracePeriod, signal, interval; did you mean \"gracePeriod\"?",
+        ),
+        (
+            "kind: Experiment",
+            "kind: Experimant",
+            "kind: unknown name \"Experimant\"; expected Experiment; did you mean \"Experiment\"?",
+        ),
+        (
+            "metadata: { name: orchestrator-pod-kill }",
+            "metadata: {}",
+            "metadata.name: required field is missing",
+        ),
+        ("host: { app: orchestrator }, ", "", "spec.target: no platform; expected one of host"),
+        (
+            "{ host: { app: orchestrator }",
+            "{ kubernetes: { app: a }, host: { app: orchestrator }",
+            "spec.target: two platforms: host, kubernetes; expected exactly one",
+        ),
+        (
+            "host: { app: orchestrator }",
+            "kubernetes: { app: orchestrator }",
+            "spec.target.kubernetes: this build can't reach a cluster yet; expected host",
+        ),
+        (
+            "app: orchestrator",
+            "application: orchestrator",
+            "spec.target.host.application: unknown name \"application\"; expected one of app, process, unit, container, cgroup, pid",
+        ),
+        (
+            "interval: 5s",
+            "interval: 1ms",
+            "spec.faults[0].pod_kill.interval: too short: 1ms; expected at least 100ms",
+        ),
+        (
+            "name: orchestrator-pod-kill",
+            "name: Orchestrator Kill",
+            "metadata.name: not a name: \"Orchestrator Kill\"; expected 1 to 63 lower-case letters, digits, - and ., starting and ending with a letter or digit",
+        ),
+        (
+            "spec:",
+            "spec:\n  safety: { threshold: 1.5 }",
+            "spec.safety.threshold: out of range: 1.5; expected 0 to 1",
+        ),
+        (
+            "spec:",
+            "spec:\n  safety: { stopWhen: [] }",
+            "spec.safety.stopWhen: unknown field \"stopWhen\"; expected one of threshold, maxAffected",
+        ),
+    ];
+
     #[test]
     fn every_defect_has_its_path_the_value_what_was_expected_and_the_nearest_name() {
-        for (from, to, message) in [
-            (
-                "spec:",
-                "spec:\n  durration: 30s",
-                "spec.durration: unknown field \"durration\"; expected one of hypothesis, target, faults, duration, baseline, probes, safety, recovery; did you mean \"duration\"?",
-            ),
-            ("spec:", "spec:\n  duration: 5 apples", "spec.duration: invalid value: \"5 apples\"; expected a duration of at most 7d, such as 30s, 1m30s, 500ms or a number of seconds"),
-            ("50%", "101%", "spec.target.select: invalid value: \"101%\"; expected one, all, a count of at least 1, a share such as 50% (above 0%, up to 100%), or <=30%"),
-            ("pod_kill", "podKill", "spec.faults[0].podKill: unknown field \"podKill\"; expected one of pod_kill, process_pause, cpu_stress, memory_pressure, network_partition, name, after, duration; did you mean \"pod_kill\"?"),
-            ("gracePeriod: 0s", "grace: 0s", "spec.faults[0].pod_kill.grace: unknown field \"grace\"; expected one of gracePeriod, signal, interval; did you mean \"gracePeriod\"?"),
-            ("kind: Experiment", "kind: Experimant", "kind: unknown name \"Experimant\"; expected Experiment; did you mean \"Experiment\"?"),
-            ("metadata: { name: orchestrator-pod-kill }", "metadata: {}", "metadata.name: required field is missing"),
-            ("host: { app: orchestrator }, ", "", "spec.target: no platform; expected one of host"),
-            ("{ host: { app: orchestrator }", "{ kubernetes: { app: a }, host: { app: orchestrator }", "spec.target: two platforms: host, kubernetes; expected exactly one"),
-            ("host: { app: orchestrator }", "kubernetes: { app: orchestrator }", "spec.target.kubernetes: this build can't reach a cluster yet; expected host"),
-            ("app: orchestrator", "application: orchestrator", "spec.target.host.application: unknown name \"application\"; expected one of app, process, unit, container, cgroup, pid"),
-            ("interval: 5s", "interval: 1ms", "spec.faults[0].pod_kill.interval: too short: 1ms; expected at least 100ms"),
-            ("name: orchestrator-pod-kill", "name: Orchestrator Kill", "metadata.name: not a name: \"Orchestrator Kill\"; expected 1 to 63 lower-case letters, digits, - and ., starting and ending with a letter or digit"),
-            ("spec:", "spec:\n  safety: { threshold: 1.5 }", "spec.safety.threshold: out of range: 1.5; expected 0 to 1"),
-            ("spec:", "spec:\n  safety: { stopWhen: [] }", "spec.safety.stopWhen: unknown field \"stopWhen\"; expected one of threshold, maxAffected"),
-        ] {
-            assert_eq!(error(&edited(from, to)).split('\n').next(), Some(message));
+        for (from, to, message) in DEFECTS {
+            assert_eq!(error(&edited(from, to)).split('\n').next(), Some(*message));
         }
     }
 
     #[test]
     fn several_documents_are_read_and_the_defective_one_is_named() {
         let both = format!("{MINIMAL}---\n{}", edited("50%", "0"));
-        assert!(error(&both).starts_with("document 2: spec.target.select: invalid value: 0;"), "{}", error(&both));
+        assert!(
+            error(&both).starts_with("document 2: spec.target.select: invalid value: 0;"),
+            "{}",
+            error(&both)
+        );
         assert_eq!(parse_documents(&format!("{MINIMAL}---\n{MINIMAL}---\n")).expect("valid").len(), 2);
     }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiVersion, DocumentError, Experiment, ExperimentSpec, FaultItem, FaultKind, HostTarget, Kind, Metadata, Recovery,
-    Safety, Select, Target, parse_value,
+    ApiVersion, DocumentError, Experiment, ExperimentSpec, FaultItem, FaultKind, HostTarget, Kind, Metadata,
+    Recovery, Safety, Select, Target, parse_value,
 };
 use crate::duration::Span;
 use crate::text::nearest;
@@ -54,10 +54,11 @@ impl ShortRequest {
     pub fn into_experiment(self) -> Result<Experiment, DocumentError> {
         let kind = FaultKind::parse(&self.kind).ok_or_else(|| self.unknown_type())?;
         let parameters = Value::Object(self.parameters);
-        let item: FaultItem = parse_value(serde_json::json!({ kind.name(): parameters })).map_err(|mut error| {
-            error.path = error.path.replacen(kind.name(), "parameters", 1);
-            error
-        })?;
+        let item: FaultItem =
+            parse_value(serde_json::json!({ kind.name(): parameters })).map_err(|mut error| {
+                error.path = error.path.replacen(kind.name(), "parameters", 1);
+                error
+            })?;
         let safety = Safety { threshold: self.safety_threshold, ..Safety::default() };
         let app = self.target_app.unwrap_or_else(|| Self::DEFAULT_APP.to_owned());
         let experiment = Experiment {
@@ -94,7 +95,7 @@ impl ShortRequest {
         let mut error = DocumentError::at("type", "unknown fault")
             .value(format!("{:?}", self.kind))
             .expected(format!("one of {}", names.join(", ")));
-        error.nearest = nearest(&self.kind, names).map(str::to_owned);
+        error.nearest = nearest(&self.kind, names).map(Into::into);
         error
     }
 }

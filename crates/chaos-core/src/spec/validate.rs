@@ -74,7 +74,8 @@ fn check_target(target: &Target) -> Result<(), DocumentError> {
         }
         (None, None) => Err(DocumentError::at(path, "no platform").expected("one of host")),
         (None, Some(_)) => {
-            Err(DocumentError::at("spec.target.kubernetes", "this build can't reach a cluster yet").expected("host"))
+            Err(DocumentError::at("spec.target.kubernetes", "this build can't reach a cluster yet")
+                .expected("host"))
         }
         (Some(host), None) => check_host(host),
     }
@@ -95,7 +96,9 @@ fn check_host(host: &HostTarget) -> Result<(), DocumentError> {
         HostTarget::Cgroup(name) => {
             not_empty("cgroup", name)?;
             if name.split('/').any(|part| part == "..") {
-                return Err(DocumentError::at(path("cgroup"), "leaves the hierarchy").value(format!("{name:?}")));
+                return Err(
+                    DocumentError::at(path("cgroup"), "leaves the hierarchy").value(format!("{name:?}"))
+                );
             }
             Ok(())
         }
@@ -131,7 +134,9 @@ fn check_faults(faults: &[FaultItem], whole: Span) -> Result<(), DocumentError> 
         if let Some(name) = &item.name {
             check_name(&format!("{path}.name"), name)?;
             if !names.insert(name.as_str()) {
-                return Err(DocumentError::at(format!("{path}.name"), "stands twice").value(format!("{name:?}")));
+                return Err(
+                    DocumentError::at(format!("{path}.name"), "stands twice").value(format!("{name:?}"))
+                );
             }
         }
         if item.after.is_some() {
@@ -158,13 +163,17 @@ fn check_order(faults: &[FaultItem], index: usize, whole: Span) -> Result<(), Do
             return Err(DocumentError::at(path, "waits for itself").value(format!("{after:?}")));
         }
         at = position;
-        let ends_at_once = matches!(&faults[at].fault, super::Fault::PodKill(kill) if kill.interval.is_none());
+        let ends_at_once =
+            matches!(&faults[at].fault, super::Fault::PodKill(kill) if kill.interval.is_none());
         match faults[at].duration {
             Some(duration) => starts_after += duration.0,
             None if ends_at_once => {}
             None => {
-                return Err(DocumentError::at(path, format!("{after:?} has no duration of its own, so it never ends first"))
-                    .expected("a duration beside that fault"));
+                return Err(DocumentError::at(
+                    path,
+                    format!("{after:?} has no duration of its own, so it never ends first"),
+                )
+                .expected("a duration beside that fault"));
             }
         }
     }
@@ -187,10 +196,15 @@ fn check_probes(probes: &[Probe]) -> Result<(), DocumentError> {
         let path = format!("spec.probes[{index}]");
         check_name(&format!("{path}.name"), &probe.name)?;
         if !names.insert(probe.name.as_str()) {
-            return Err(DocumentError::at(format!("{path}.name"), "stands twice").value(format!("{:?}", probe.name)));
+            return Err(
+                DocumentError::at(format!("{path}.name"), "stands twice").value(format!("{:?}", probe.name))
+            );
         }
         if probe.kubernetes.is_some() {
-            return Err(DocumentError::at(format!("{path}.kubernetes"), "this build can't reach a cluster yet"));
+            return Err(DocumentError::at(
+                format!("{path}.kubernetes"),
+                "this build can't reach a cluster yet",
+            ));
         }
         let Some(check) = probe.check() else {
             let given: Vec<&str> = probe.checks().map(|check| check.name()).collect();
@@ -213,8 +227,11 @@ fn check_probes(probes: &[Probe]) -> Result<(), DocumentError> {
 fn check_tolerance(path: &str, probe: &Probe) -> Result<(), DocumentError> {
     let Some(bounds) = probe.tolerance.value else {
         if probe.prometheus.is_some() {
-            return Err(DocumentError::at(format!("{path}.tolerance.value"), "required by a prometheus probe")
-                .expected("min, max or both"));
+            return Err(DocumentError::at(
+                format!("{path}.tolerance.value"),
+                "required by a prometheus probe",
+            )
+            .expected("min, max or both"));
         }
         return Ok(());
     };
@@ -270,6 +287,8 @@ fn check_url(path: &str, url: &str) -> Result<(), DocumentError> {
             Err(DocumentError::at(path, "has credentials in it").expected("a URL without user and password"))
         }
         Some(host) if !host.is_empty() => Ok(()),
-        _ => Err(DocumentError::at(path, "not a URL").value(format!("{url:?}")).expected("http://… or https://…")),
+        _ => Err(DocumentError::at(path, "not a URL")
+            .value(format!("{url:?}"))
+            .expected("http://… or https://…")),
     }
 }

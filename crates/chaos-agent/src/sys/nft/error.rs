@@ -73,9 +73,9 @@ impl NftError {
         matches!(self, Self::Refused { source: Errno::ENOENT, .. })
     }
 
-    /// Whether the kernel said that it is there already.
-    pub(super) fn exists_already(&self) -> bool {
-        matches!(self, Self::Refused { source: Errno::EEXIST, .. })
+    /// Whether something was there that should not be, or the other way round.
+    pub(super) fn is_about_presence(&self) -> bool {
+        self.is_gone() || matches!(self, Self::Refused { source: Errno::EEXIST, .. })
     }
 
     /// Whether the rule set changed after its generation was read.

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::test_net::{
-    Conversation, Namespace, PEER_V4, Pair, VICTIM_V4, at, has_program, is_root, lease, name,
+    Conversation, Namespace, PEER_V4, Pair, VICTIM_V4, at, has_program, is_root, lease, name, received,
 };
 use super::{
     Cgroup, Connection, Direction, Listener, PartitionSpec, PortRange, ProcessSockets, ProofKind, Protocol,
@@ -95,6 +95,15 @@ fn an_established_connection_is_cut_and_its_neighbour_is_not() {
             assert!(socket.remove(&spec.name).unwrap());
             assert!(cut.arrives(Duration::from_secs(3)));
         }
+        let talk = Conversation::between(&pair.peer, listener, to);
+        let connections = vec![connection(&talk)];
+        let mut answer = Conversation { near: talk.far, far: talk.near };
+        let spec = spec(Direction::Out, ProcessSockets { connections, ..ProcessSockets::default() });
+        let mut socket = pair.victim.socket();
+        socket.install(&spec, lease(LONG)).unwrap();
+        assert!(!answer.passes(short), "{to} out");
+        assert!(socket.remove(&spec.name).unwrap());
+        assert!(answer.arrives(Duration::from_secs(3)));
     }
 }
 
@@ -123,6 +132,33 @@ fn sockets_that_appear_later_are_added_while_it_is_held() {
     assert!(pair.peer.reaches(at(VICTIM_V4, 7002)), "a refresh drops what is no longer meant");
     assert!(socket.remove(&spec.name).unwrap());
     assert!(socket.add_elements(&spec.name, &more, lease(LONG)).unwrap_err().is_gone());
+}
+
+#[test]
+fn the_kernel_alone_ends_a_partition_of_a_process_when_its_lease_is_over() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new();
+    let listener = pair.victim.listen("0.0.0.0:7001");
+    let talk = Conversation::between(&pair.peer, &listener, at(VICTIM_V4, 7001));
+    let sockets = ProcessSockets {
+        listeners: vec![tcp(7001)],
+        connections: vec![connection(&talk)],
+        cgroup: Some(Cgroup { id: 1, level: 0 }),
+    };
+    let started = Instant::now();
+    let mut socket = pair.victim.socket();
+    socket.install(&spec(Direction::Both, sockets), lease(300)).unwrap();
+    drop(socket);
+    assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+    let again = pair.peer.time_until_reached(at(VICTIM_V4, 7001), Duration::from_secs(3));
+    assert!(again.is_some(), "traffic flows again");
+    let after = started.elapsed();
+    assert!(
+        after >= Duration::from_millis(290) && after <= Duration::from_millis(400),
+        "{after:?} of 300 ms"
+    );
 }
 
 #[test]

@@ -106,6 +106,19 @@ pub enum TableRemoval {
 }
 
 impl NftSocket {
+    /// Asks whether nf_tables answers at all, and changes nothing.
+    ///
+    /// # Errors
+    /// [`NftError`] with what the kernel said instead.
+    pub fn check_available(&mut self) -> Result<(), NftError> {
+        self.generation().map(drop)
+    }
+
+    fn generation(&mut self) -> Result<u32, NftError> {
+        let read = encode::read_generation;
+        self.ask(message::GET_GENERATION, "read the generation of the rule set", read)
+    }
+
     /// Installs a partition in one atomic batch, and the table and chains with it where needed. What
     /// is there already under the same name is replaced.
     ///
@@ -117,8 +130,7 @@ impl NftSocket {
             let found = self.find(&plan.name)?;
             match self.install_over(&plan, lease, &found) {
                 // Someone else changed what is under this name between reading and writing.
-                Err(error) if error.exists_already() && self.find(&plan.name)? != found => {}
-                Err(error) if error.is_gone() => {}
+                Err(error) if error.is_about_presence() && self.find(&plan.name)? != found => {}
                 outcome => return outcome,
             }
         }
@@ -268,9 +280,7 @@ impl NftSocket {
     /// [`NftError::Contended`] when others never stop changing the rule set.
     pub fn remove_table_if_empty(&mut self) -> Result<TableRemoval, NftError> {
         for _ in 0..CHANGE_ATTEMPTS_MAX {
-            let read = encode::read_generation;
-            let generation =
-                self.ask(message::GET_GENERATION, "read the generation of the rule set", read)?;
+            let generation = self.generation()?;
             if !self.table_exists()? {
                 return Ok(TableRemoval::Absent);
             }

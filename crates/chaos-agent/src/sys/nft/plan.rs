@@ -4,14 +4,16 @@
 //! looks into at least one set whose elements expire, so that nothing is dropped once they have.
 //! It never encodes netlink and never touches the kernel.
 
+mod elements;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::error::NftError;
-use super::spec::{
-    Cidr, Connection, Direction, InjectionName, Listener, PartitionSpec, PortRange, ProcessSockets, Protocol,
-    Scope,
-};
+use super::spec::{Cidr, Direction, InjectionName, PartitionSpec, ProcessSockets, Scope};
+
+pub(super) use elements::Element;
+use elements::{canonical_listener, connection_element, exact, listener_element, peer_ranges, port_ranges};
 
 /// Where a rule hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,15 +189,6 @@ pub(super) fn rule_comment(injection: &InjectionName) -> String {
 /// Whose rule this is, if it is one of ours.
 pub(super) fn rule_owner(comment: &str) -> Option<InjectionName> {
     InjectionName::new(comment.strip_prefix(COMMENT_PREFIX)?).ok()
-}
-
-/// One element: an exact key, or the ends (both included) of a range.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Element {
-    /// The key, each field padded to four bytes.
-    pub(super) first: Vec<u8>,
-    /// The upper end, for sets of ranges.
-    pub(super) last: Option<Vec<u8>>,
 }
 
 /// One set and what is in it.
@@ -413,102 +406,5 @@ fn kind_fields(spec: &PartitionSpec, kind: SetKind) -> Vec<Field> {
     }
 }
 
-/// A key of several fields, each padded to four bytes as in the kernel's registers.
-fn key(fields: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64);
-    for field in fields {
-        bytes.extend_from_slice(field);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-    }
-    // A key of one field is stored at its own length.
-    if let [only] = fields {
-        bytes.truncate(only.len());
-    }
-    bytes
-}
-
-fn exact(fields: &[&[u8]]) -> Element {
-    Element { first: key(fields), last: None }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-/// A mapped address is IPv4 on the wire, and the unspecified address means all of them.
-fn canonical_listener(listener: &Listener) -> Listener {
-    let address = listener.address.map(|address| address.to_canonical());
-    Listener { address: address.filter(|address| !address.is_unspecified()), ..*listener }
-}
-
-fn listener_element(listener: &Listener) -> Element {
-    let (protocol, port) = ([listener.protocol.number()], listener.port.to_be_bytes());
-    match listener.address {
-        None => exact(&[&protocol, &port]),
-        Some(address) => exact(&[&protocol, &octets(address), &port]),
-    }
-}
-
-fn connection_element(connection: &Connection) -> Element {
-    let address = |address: IpAddr| octets(address.to_canonical());
-    exact(&[
-        &[connection.protocol.number()],
-        &address(connection.local.ip()),
-        &connection.local.port().to_be_bytes(),
-        &address(connection.remote.ip()),
-        &connection.remote.port().to_be_bytes(),
-    ])
-}
-
-/// Disjoint ranges, as interval sets refuse overlaps.
-fn peer_ranges(peers: &[Cidr], family: Family) -> Vec<Element> {
-    let number = |address: IpAddr| match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    let bytes = |value: u128| match family {
-        Family::V4 => value.to_be_bytes()[12..].to_vec(),
-        Family::V6 => value.to_be_bytes().to_vec(),
-    };
-    let chosen = peers.iter().filter(|peer| Family::of(peer.first()) == family);
-    merged(chosen.map(|peer| (number(peer.first()), number(peer.last()))).collect())
-        .into_iter()
-        .map(|(first, last)| Element { first: bytes(first), last: Some(bytes(last)) })
-        .collect()
-}
-
-/// Every protocol with ports times every disjoint port range.
-fn port_ranges(ports: &[PortRange]) -> Vec<Element> {
-    let ranges = merged(ports.iter().map(|range| (range.first().into(), range.last().into())).collect());
-    let end = |protocol: Protocol, port: u128| {
-        let port = u16::try_from(port).unwrap_or(u16::MAX);
-        key(&[&[protocol.number()], &port.to_be_bytes()])
-    };
-    let of = |protocol: Protocol| {
-        ranges.iter().map(move |(first, last)| Element {
-            first: end(protocol, *first),
-            last: Some(end(protocol, *last)),
-        })
-    };
-    Protocol::ALL.into_iter().flat_map(of).collect()
-}
-
-/// Sorts inclusive ranges and joins those that overlap or touch.
-fn merged(mut ranges: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
-    ranges.sort_unstable();
-    let mut joined: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
-    for (first, last) in ranges {
-        match joined.last_mut() {
-            Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
-            _ => joined.push((first, last)),
-        }
-    }
-    joined
-}
-
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -131,9 +131,11 @@ impl NftSocket {
         .map_err(failed("open a netlink socket"))?;
         let timeout = TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT_MS).unwrap_or(i64::MAX));
         socket::setsockopt(&fd, sockopt::ReceiveTimeout, &timeout).map_err(failed("bound the wait"))?;
-        // Needs CAP_NET_ADMIN, as everything else here does.
-        socket::setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE_BYTES)
-            .map_err(failed("reserve room for answers"))?;
+        // Without the privilege for it the usual room has to do; the kernel then refuses every change.
+        if socket::setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE_BYTES).is_err() {
+            socket::setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_QUEUE_BYTES)
+                .map_err(failed("reserve room for answers"))?;
+        }
         // An answer repeats the header of its request only, and says in words what was wrong.
         set_netlink_option(&fd, libc::NETLINK_CAP_ACK).map_err(failed("shorten answers"))?;
         set_netlink_option(&fd, libc::NETLINK_EXT_ACK).map_err(failed("ask for explained errors"))?;

@@ -284,7 +284,8 @@ pub struct ProcessSockets {
 pub enum Scope {
     /// The whole network namespace, which is the victim's own. Traffic on its loopback interface
     /// stays untouched unless a peer names a loopback address (`127.0.0.0/8`, `::1`, or a part);
-    /// IPv6 neighbour and router discovery stays untouched unless ports are given, as ARP does.
+    /// IPv6 neighbour and router discovery stays untouched, as ARP does, and so does what the
+    /// namespace forwards for others.
     Namespace,
     /// Some sockets in a namespace shared with others; their loopback traffic is included.
     Process(ProcessSockets),

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::super::testing::{Child, Forked, eventually};
 use super::super::worker::shared::SharedState;
+use super::group::PauseGroup;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -145,4 +146,33 @@ fn a_dropped_pause_and_a_dead_tracer_let_the_victim_go() {
     });
     eventually("it is free after its tracer's death", || state(victim.pid()) == 'S');
     assert_eq!(proc::status(victim.pid()).unwrap().tracer, 0);
+}
+
+#[test]
+fn a_group_is_held_with_everything_that_it_forks_meanwhile() {
+    let victim = Forked::start(|| {
+        loop {
+            // SAFETY: the child only ends; the parent waits for it.
+            unsafe {
+                let pid = libc::fork();
+                if pid == 0 {
+                    libc::usleep(500);
+                    libc::_exit(0);
+                }
+                libc::waitpid(pid, std::ptr::null_mut(), 0);
+            }
+        }
+    });
+    for _ in 0..20 {
+        let mut group = PauseGroup::seize(&[victim.identity()], PATIENCE).unwrap();
+        group.prove_stopped().unwrap();
+        assert!(group.processes().any(|process| process == victim.identity()));
+        assert_eq!(group.pump().unwrap(), Held::Stopped);
+        for (_, resumed) in group.resume(PATIENCE).unwrap() {
+            assert_ne!(resumed, Resumed::StoppedBySignal);
+        }
+    }
+    let before = proc::process_cpu_time(victim.pid()).unwrap();
+    eventually("it works again", || proc::process_cpu_time(victim.pid()).unwrap() > before);
+    assert!(matches!(PauseGroup::seize(&[], PATIENCE), Err(SysError::Gone { .. })));
 }

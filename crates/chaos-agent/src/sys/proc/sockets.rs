@@ -12,7 +12,7 @@ pub const SOCKET_TABLE_BYTES_MAX: usize = 32 << 20;
 /// Most file descriptors of one process that are looked at.
 pub const DESCRIPTORS_MAX: usize = 1 << 20;
 
-const TCP_ESTABLISHED: u8 = 1;
+const ESTABLISHED: u8 = 1;
 const TCP_LISTEN: u8 = 10;
 /// The kernel shows an unconnected UDP socket with the number of `TCP_CLOSE`.
 const UDP_UNCONNECTED: u8 = 7;
@@ -113,11 +113,14 @@ fn collect(pid: i32, inodes: &BTreeSet<u64>, found: &mut Sockets) -> Result<(), 
                 (Protocol::Tcp, TCP_LISTEN) | (Protocol::Udp, UDP_UNCONNECTED) => {
                     found.listening.push(Listener { protocol, address: entry.local });
                 }
-                (_, TCP_ESTABLISHED) => found.established.push(Connection {
-                    protocol,
-                    local: canonical(entry.local),
-                    remote: canonical(entry.remote),
-                }),
+                // Also on the way in or out: a connection that is being made or half closed carries data.
+                (Protocol::Tcp, _) | (_, ESTABLISHED) if entry.remote.port() != 0 => {
+                    found.established.push(Connection {
+                        protocol,
+                        local: canonical(entry.local),
+                        remote: canonical(entry.remote),
+                    })
+                }
                 _ => {}
             }
         }

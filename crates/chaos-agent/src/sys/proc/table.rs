@@ -30,12 +30,8 @@ pub struct Process {
     pub state: char,
     /// True for a thread of the kernel.
     pub kernel_thread: bool,
-    /// The cgroups by controller.
+    /// The cgroups by controller; not read for a thread of the kernel.
     pub cgroups: CgroupPaths,
-    /// Inode of the network namespace, when it can be read.
-    pub network_namespace: Option<u64>,
-    /// Inode of the pid namespace, when it can be read.
-    pub pid_namespace: Option<u64>,
 }
 
 impl Process {
@@ -51,6 +47,18 @@ impl Process {
     #[must_use]
     pub fn command_line(&self) -> String {
         self.arguments.join(" ")
+    }
+
+    /// Inode of the network namespace, read now: few processes of a table are asked, and it is dear.
+    #[must_use]
+    pub fn network_namespace(&self) -> Option<u64> {
+        super::namespace_inode(self.identity.pid, "net").ok()
+    }
+
+    /// Inode of the pid namespace, read now.
+    #[must_use]
+    pub fn pid_namespace(&self) -> Option<u64> {
+        super::namespace_inode(self.identity.pid, "pid").ok()
     }
 
     /// True when it has ended and only its status is left.
@@ -168,26 +176,23 @@ pub fn read_process(pid: i32) -> Option<Process> {
     // The owner of its folder: ten times cheaper than the status file.
     let uid = std::fs::metadata(&directory).ok()?.uid();
     let kernel_thread = stat.is_kernel_thread();
-    let executable = (!kernel_thread).then(|| super::executable(pid).ok()).flatten();
-    let namespace =
-        |kind: &str| std::fs::metadata(format!("{directory}/ns/{kind}")).map(|metadata| metadata.ino()).ok();
-    Some(Process {
+    let mut process = Process {
         identity: Identity { pid, start_time: stat.start_time },
         parent: stat.parent,
-        executable: executable
-            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())),
-        // An unreadable command line (larger than the limit) leaves the process in, without arguments.
-        arguments: if kernel_thread {
-            Vec::new()
-        } else {
-            split_arguments(&read("cmdline").unwrap_or_default())
-        },
+        comm: stat.comm,
+        executable: None,
+        arguments: Vec::new(),
         uid,
         state: stat.state,
         kernel_thread,
-        cgroups: text("cgroup").map(|text| CgroupPaths::parse(&text)).unwrap_or_default(),
-        network_namespace: namespace("net"),
-        pid_namespace: namespace("pid"),
-        comm: stat.comm,
-    })
+        cgroups: CgroupPaths::default(),
+    };
+    if !kernel_thread {
+        let path = super::executable(pid).ok();
+        process.executable = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        // An unreadable command line (larger than the limit) leaves the process in, without arguments.
+        process.arguments = split_arguments(&read("cmdline").unwrap_or_default());
+        process.cgroups = text("cgroup").map(|text| CgroupPaths::parse(&text)).unwrap_or_default();
+    }
+    Some(process)
 }

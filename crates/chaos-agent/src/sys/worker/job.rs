@@ -119,11 +119,8 @@ fn hold_memory(hold: MemoryHold, shared: &SharedState) -> Errno {
     };
     // Huge pages are given back some thirty times faster, so the undo of a large hold is quick; in a small
     // one they would make the amount wrong. The kernel falls back to small pages by itself.
-    let advice = if length.get() >= HUGE_FROM_BYTES {
-        MmapAdvise::MADV_HUGEPAGE
-    } else {
-        MmapAdvise::MADV_NOHUGEPAGE
-    };
+    let advice =
+        if length.get() >= HUGE_FROM_BYTES { MmapAdvise::MADV_HUGEPAGE } else { MmapAdvise::MADV_NOHUGEPAGE };
     // SAFETY: advice on exactly the mapping made above.
     let _ = unsafe { madvise(memory.cast(), length.get(), advice) };
     let touch = |from: usize, to: usize, stamp: u64| {

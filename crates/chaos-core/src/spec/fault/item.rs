@@ -112,7 +112,8 @@ impl JsonSchema for FaultItem {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let duration = generator.subschema_for::<Span>();
         let mut schema = Fault::json_schema(generator);
-        let name = serde_json::json!({ "type": "string", "description": "A name, for `after` and messages." });
+        let name =
+            serde_json::json!({ "type": "string", "description": "A name, for `after` and messages." });
         let alternatives = schema.get_mut("oneOf").and_then(|one_of| one_of.as_array_mut());
         for alternative in alternatives.into_iter().flatten() {
             if let Some(properties) = alternative.get_mut("properties").and_then(|p| p.as_object_mut()) {
@@ -122,7 +123,8 @@ impl JsonSchema for FaultItem {
                 }
             }
         }
-        schema.insert("description".into(), "One fault and, beside it, optional name, after, duration.".into());
+        schema
+            .insert("description".into(), "One fault and, beside it, optional name, after, duration.".into());
         schema
     }
 }

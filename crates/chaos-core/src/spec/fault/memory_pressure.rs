@@ -41,7 +41,7 @@ pub(super) const INFO: FaultInfo = FaultInfo {
 };
 
 /// Parameters of `memory_pressure`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MemoryPressure {
     /// How much to hold.
@@ -53,12 +53,6 @@ pub struct MemoryPressure {
     /// Whom the kernel ends first when memory runs out.
     #[serde(default)]
     pub oom: OomVictim,
-}
-
-impl Default for MemoryPressure {
-    fn default() -> Self {
-        Self { size: MemorySize::default(), rate: None, oom: OomVictim::default() }
-    }
 }
 
 /// Bytes, or a share of the limit.

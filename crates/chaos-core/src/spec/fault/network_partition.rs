@@ -81,11 +81,11 @@ pub struct Peer {
 impl Peer {
     /// Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.trim().split_once('/') {
+        let (address, prefix): (IpAddr, _) = match text.trim().split_once('/') {
             Some((address, prefix)) => (address.parse().ok()?, Some(prefix.parse::<u8>().ok()?)),
             None => (text.trim().parse().ok()?, None),
         };
-        let bits = if let IpAddr::V4(_) = address { 32 } else { 128 };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.unwrap_or(bits);
         (prefix <= bits).then(|| Self { address: masked(address, prefix), prefix })
     }
@@ -160,7 +160,11 @@ impl PortRange {
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 
@@ -200,7 +204,9 @@ const PORTS_MAX: usize = 100;
 
 impl NetworkPartition {
     pub(super) fn validate(&self, path: &str) -> Result<(), DocumentError> {
-        for (field, len, max) in [("peers", self.peers.len(), PEERS_MAX), ("ports", self.ports.len(), PORTS_MAX)] {
+        for (field, len, max) in
+            [("peers", self.peers.len(), PEERS_MAX), ("ports", self.ports.len(), PORTS_MAX)]
+        {
             if len > max {
                 return Err(DocumentError::at(format!("{path}.{field}"), "too many")
                     .value(len)

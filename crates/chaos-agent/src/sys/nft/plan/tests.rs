@@ -1,7 +1,8 @@
 //! What a partition compiles to.
 
+use super::elements::merged;
 use super::*;
-use crate::sys::nft::spec::Cgroup;
+use crate::sys::nft::spec::{Cgroup, Connection, Listener, PortRange, Protocol};
 
 fn spec(scope: Scope, direction: Direction, peers: &[&str], ports: &[(u16, u16)]) -> PartitionSpec {
     PartitionSpec {

@@ -1,0 +1,46 @@
+//! Who belongs to an instance now: the processes that were recorded and still run, and all their descendants.
+//! It reads only.
+
+use std::collections::BTreeMap;
+
+use chaos_core::target::{Instance, ProcessRef};
+
+use crate::sys::{SysError, proc};
+
+/// The living processes of an instance, the root first. Empty when all have ended.
+///
+/// # Errors
+/// `/proc` can't be listed.
+pub fn members(instance: &Instance) -> Result<Vec<ProcessRef>, SysError> {
+    let children = children()?;
+    let mut found: Vec<ProcessRef> = Vec::new();
+    let mut next = 0;
+    let recorded = std::iter::once(&instance.process).chain(&instance.processes);
+    for process in recorded.filter(|process| proc::runs(**process)) {
+        if !found.contains(process) {
+            found.push(*process);
+        }
+    }
+    while let Some(current) = found.get(next) {
+        next += 1;
+        for child in children.get(&current.pid).into_iter().flatten() {
+            if !found.iter().any(|known| known.pid == child.pid) {
+                found.push(*child);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Every living process by its parent.
+fn children() -> Result<BTreeMap<i32, Vec<ProcessRef>>, SysError> {
+    let mut children: BTreeMap<i32, Vec<ProcessRef>> = BTreeMap::new();
+    for pid in proc::pids()? {
+        // One that ended meanwhile is nobody's child any more.
+        let Ok(stat) = proc::stat(pid) else { continue };
+        if !stat.is_dead() && !stat.is_kernel_thread() {
+            children.entry(stat.parent).or_default().push(ProcessRef { pid, start_time: stat.start_time });
+        }
+    }
+    Ok(children)
+}

@@ -1,0 +1,344 @@
+//! Undo records: on disk before the first change, gone when the undo is proven.
+//!
+//! One file per injection under `<state>/undo`, written so that a crash at any moment leaves the old or the new
+//! content whole. No record means: never applied, or proven undone. It never undoes anything itself.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chaos_core::port::{Evidence, InjectionPlan, Owner};
+use chaos_core::run::{InjectionId, InjectionState, RunId};
+use chaos_core::spec::Fault;
+use chaos_core::target::{Instance, ProcessRef};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::cgroup::own::Moved;
+use crate::sys::{SysError, files, proc};
+
+/// Version of the format that this program writes; it reads no other.
+pub const RECORD_VERSION: u32 = 1;
+/// Largest record that is read or written, in bytes.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Most records of one state folder that are looked at in one pass.
+pub const RECORDS_MAX: usize = 100_000;
+/// Longest id of an injection, which is also a file name.
+pub const ID_CHARS_MAX: usize = 64;
+
+/// Everything that a stranger needs to undo an injection without the memory of whoever made it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRecord {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// Whose record it is.
+    pub injection: InjectionId,
+    /// Its run.
+    pub run: RunId,
+    /// What is done.
+    pub fault: Fault,
+    /// To whom.
+    pub instance: Instance,
+    /// What the holder does when its parent dies.
+    pub owner: Owner,
+    /// The fault process that undoes it while it lives.
+    pub holder: ProcessRef,
+    /// Wall clock at the writing, in milliseconds since 1970; for people only.
+    pub created_unix_ms: u64,
+    /// What the undo has to know beyond the target.
+    pub data: UndoData,
+    /// How it ended, when nobody was there to hear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// What a fault leaves in the kernel that must be found again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum UndoData {
+    /// Nothing: what was killed stays dead, and stops and workers end with the fault process.
+    Nothing,
+    /// Rules under a name, and perhaps a cgroup.
+    Network(NetworkUndo),
+}
+
+/// What a partition changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkUndo {
+    /// The name of its rules and sets in our table.
+    pub name: String,
+    /// Inode of the network namespace that holds them.
+    pub namespace: u64,
+    /// A process in that namespace when the record was written.
+    pub process: ProcessRef,
+    /// The cgroup that was made to recognise the target's sockets.
+    pub cgroup: Option<CgroupUndo>,
+}
+
+/// A cgroup of ours and who was moved into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CgroupUndo {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Where those go whose former place is not known: where the target's root was.
+    pub fallback: PathBuf,
+    /// Who was moved, and from where.
+    pub moved: Vec<Moved>,
+}
+
+/// How an injection ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// A final state.
+    pub state: InjectionState,
+    /// What was read to say so.
+    pub evidence: Vec<Evidence>,
+    /// Why it failed, when it did.
+    pub error: Option<String>,
+}
+
+/// Why a record can't be trusted or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// The disk refuses.
+    #[error("undo record: {0}")]
+    Disk(#[from] SysError),
+    /// The file is not a record that this program wrote.
+    #[error("undo record {} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An id that can't be a file name.
+    #[error("injection id {id:?}: expected 1 to {ID_CHARS_MAX} of A-Z a-z 0-9 _ -")]
+    Id {
+        /// The id.
+        id: String,
+    },
+}
+
+impl UndoRecord {
+    /// A record for an injection that the calling process is about to make.
+    #[must_use]
+    pub fn new(run: &RunId, plan: &InjectionPlan, owner: Owner, holder: ProcessRef, data: UndoData) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self {
+            version: RECORD_VERSION,
+            injection: plan.id.clone(),
+            run: run.clone(),
+            fault: plan.fault.clone(),
+            instance: plan.instance.clone(),
+            owner,
+            holder,
+            created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            data,
+            outcome: None,
+        }
+    }
+}
+
+/// The folder of the records.
+#[derive(Debug, Clone)]
+pub struct UndoLog {
+    folder: PathBuf,
+}
+
+impl UndoLog {
+    /// The log below a state folder. Nothing is made or read yet.
+    #[must_use]
+    pub fn new(state: &Path) -> Self {
+        Self { folder: state.join("undo") }
+    }
+
+    /// Makes the folder, for this user only.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn prepare(&self) -> Result<(), UndoError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        let attempted = || format!("making folder {}", self.folder.display());
+        made.map_err(|source| SysError::io(attempted(), source).into())
+    }
+
+    /// The file of an injection.
+    ///
+    /// # Errors
+    /// [`UndoError::Id`] when the id is no plain name.
+    pub fn path(&self, id: &InjectionId) -> Result<PathBuf, UndoError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if !(1..=ID_CHARS_MAX).contains(&id.0.len()) || !id.0.bytes().all(plain) {
+            return Err(UndoError::Id { id: id.0.clone() });
+        }
+        Ok(self.folder.join(format!("{id}.json")))
+    }
+
+    /// Writes a record; when this returns it survives a crash.
+    ///
+    /// # Errors
+    /// The disk refuses (the former record is then still there), or the record is too large.
+    pub fn write(&self, record: &UndoRecord) -> Result<(), UndoError> {
+        let path = self.path(&record.injection)?;
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| UndoError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(SysError::TooLarge { path, limit_bytes: RECORD_BYTES_MAX }.into());
+        }
+        Ok(files::fsync_write(&path, &bytes)?)
+    }
+
+    /// Forgets a record; one that is not there is fine.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, id: &InjectionId) -> Result<(), UndoError> {
+        Ok(files::fsync_remove(&self.path(id)?)?)
+    }
+
+    /// The record of an injection, or none.
+    ///
+    /// # Errors
+    /// It can't be read or is damaged.
+    pub fn read(&self, id: &InjectionId) -> Result<Option<UndoRecord>, UndoError> {
+        let path = self.path(id)?;
+        if path.exists() { read(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Every record, readable or not, ordered by file name. A folder that is not there holds none.
+    ///
+    /// # Errors
+    /// The folder can't be listed or holds more than [`RECORDS_MAX`] files.
+    pub fn all(&self) -> Result<Vec<(PathBuf, Result<UndoRecord, UndoError>)>, UndoError> {
+        let failed = |source| SysError::io(format!("listing {}", self.folder.display()), source);
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            // What a crash left half written has a dot in front: the change it was for was never made.
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && path.extension().is_some_and(|extension| extension == "json") {
+                paths.push(path);
+            }
+            if paths.len() > RECORDS_MAX {
+                return Err(SysError::TooLarge { path: self.folder.clone(), limit_bytes: RECORDS_MAX }.into());
+            }
+        }
+        paths.sort_unstable();
+        Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
+    }
+
+    /// Puts a damaged record out of the way, where it is kept for people; says where.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn set_aside(&self, path: &Path) -> Result<PathBuf, UndoError> {
+        let failed = |source| SysError::io(format!("setting {} aside", path.display()), source);
+        let mut number = 0_u32;
+        let aside = loop {
+            let aside = path.with_extension(format!("damaged-{number}"));
+            if !aside.exists() {
+                break aside;
+            }
+            number += 1;
+        };
+        std::fs::rename(path, &aside).map_err(failed)?;
+        files::sync_folder(&self.folder)?;
+        Ok(aside)
+    }
+}
+
+fn read(path: &Path) -> Result<UndoRecord, UndoError> {
+    let damaged = |reason: String| UndoError::Damaged { path: path.to_owned(), reason };
+    let bytes = proc::read_bounded(path, RECORD_BYTES_MAX).map_err(|error| damaged(error.to_string()))?;
+    let record: UndoRecord = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if record.version != RECORD_VERSION {
+        return Err(damaged(format!("version {}, expected {RECORD_VERSION}", record.version)));
+    }
+    let expected = format!("{}.json", record.injection);
+    if path.file_name().is_none_or(|name| name != expected.as_str()) {
+        return Err(damaged(format!("it is of injection {}", record.injection)));
+    }
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str) -> UndoRecord {
+        let process = ProcessRef { pid: 1, start_time: 2 };
+        let instance = Instance {
+            id: "app/1".into(),
+            process,
+            processes: vec![process],
+            command: "app".into(),
+            ready: true,
+            managed: false,
+            ports: vec![],
+            network_namespace: 1,
+            shares_host_network: true,
+            own_cgroup: None,
+        };
+        let plan = InjectionPlan {
+            id: InjectionId(id.into()),
+            fault: chaos_core::spec::FaultKind::ProcessPause.with_defaults(),
+            instance,
+            duration: Duration::from_secs(1),
+        };
+        UndoRecord::new(&RunId("run".into()), &plan, Owner::Command, process, UndoData::Nothing)
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written_until_it_is_removed() {
+        let state = tempfile::tempdir().unwrap();
+        let log = UndoLog::new(state.path());
+        assert!(log.all().unwrap().is_empty(), "no folder, no records");
+        log.prepare().unwrap();
+        let mut written = record("run-0");
+        log.write(&written).unwrap();
+        written.outcome = Some(Outcome { state: InjectionState::Reverted, evidence: vec![], error: None });
+        log.write(&written).unwrap();
+        assert_eq!(log.read(&written.injection).unwrap(), Some(written.clone()));
+        assert_eq!(log.all().unwrap().len(), 1);
+        log.remove(&written.injection).unwrap();
+        log.remove(&written.injection).unwrap();
+        assert_eq!(log.read(&written.injection).unwrap(), None);
+    }
+
+    #[test]
+    fn an_id_that_would_leave_the_folder_is_refused() {
+        let log = UndoLog::new(Path::new("/nowhere"));
+        for wrong in ["", "../x", "a/b", "a.b", &"x".repeat(65)] {
+            assert!(matches!(log.path(&InjectionId(wrong.to_owned())), Err(UndoError::Id { .. })), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_told_apart_and_set_aside_but_never_lost() {
+        let state = tempfile::tempdir().unwrap();
+        let log = UndoLog::new(state.path());
+        log.prepare().unwrap();
+        let whole = serde_json::to_string(&record("run-0")).unwrap();
+        let check = |name: &str, content: &str| {
+            let path = state.path().join("undo").join(name);
+            std::fs::write(&path, content).unwrap();
+            let all = log.all().unwrap();
+            assert!(matches!(all.as_slice(), [(_, Err(UndoError::Damaged { .. }))]), "{name}");
+            let aside = log.set_aside(&path).unwrap();
+            assert_eq!(std::fs::read_to_string(aside).unwrap(), content);
+            assert!(log.all().unwrap().is_empty());
+        };
+        check("run-0.json", "");
+        check("run-0.json", &whole[..whole.len() / 2]);
+        check("run-0.json", &whole.replace("\"version\":1", "\"version\":2"));
+        check("run-0.json", &whole.replace("\"version\":1", "\"version\":1,\"more\":0"));
+        check("run-1.json", &whole);
+    }
+}

@@ -1,0 +1,267 @@
+//! Every query.
+//!
+//! Owns how rows become values. It never changes anything: its connections can't.
+
+use chaos_core::journal::{Record, RunHeader, RunSummary};
+use chaos_core::port::StoreError;
+use chaos_core::run::RunId;
+use chaos_core::spec::ExperimentKey;
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
+
+use crate::error::failed;
+use crate::page::{
+    ExperimentCursor, ExperimentFilter, ExperimentRow, Page, RunCursor, StoredEvent, list_statement,
+};
+use crate::{PAGE_BYTES_MAX, PAGE_MAX, SqlStore};
+
+type Statement<'q> = Query<'q, Any, AnyArguments>;
+
+const EXPERIMENT: &str = "SELECT e.namespace, e.name, e.document, e.registered_at, r.summary \
+    FROM experiments e LEFT JOIN runs r ON r.number = e.latest_run WHERE e.namespace = $1 AND e.name = $2";
+const RUNS: &str = "SELECT number, summary FROM runs \
+    WHERE namespace = $1 AND name = $2 AND number < $3 ORDER BY number DESC LIMIT $4";
+const RUN: &str = "SELECT header, summary FROM runs WHERE run = $1";
+const LATEST_RUN: &str = "SELECT header, summary FROM runs \
+    WHERE namespace = $1 AND name = $2 ORDER BY number DESC LIMIT 1";
+const RECORDS: &str = "SELECT record FROM records WHERE run_number = (SELECT number FROM runs WHERE run = $1) \
+    AND seq > $2 ORDER BY seq LIMIT $3";
+const UNFINISHED: &str = "SELECT header, summary FROM runs WHERE finished = 0 ORDER BY number";
+const EVENTS: &str = "SELECT e.position, r.run, r.namespace, r.name, e.record \
+    FROM records e JOIN runs r ON r.number = e.run_number WHERE e.position > $1 ORDER BY e.position LIMIT $2";
+const POSITION: &str = "SELECT position FROM journal WHERE id = 1";
+
+impl SqlStore {
+    /// The experiment of that name.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn experiment(&self, key: &ExperimentKey) -> Result<Option<ExperimentRow>, StoreError> {
+        let action = format!("read experiment {}/{}", key.namespace, key.name);
+        let statement = sqlx::query(EXPERIMENT).bind(key.namespace.clone()).bind(key.name.clone());
+        Ok(self.rows(&action, statement, 1, experiment_row).await?.0.pop())
+    }
+
+    /// Experiments by name, then namespace, at most `limit` ([`PAGE_MAX`]). The order never changes; what is
+    /// registered meanwhile appears if it comes after the cursor.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn list(
+        &self,
+        filter: &ExperimentFilter,
+        limit: u32,
+        cursor: Option<&ExperimentCursor>,
+    ) -> Result<Page<ExperimentRow, ExperimentCursor>, StoreError> {
+        let limit = page_limit(limit);
+        let statement = list_statement(filter, limit, cursor);
+        // The text is put together from constants; every value is bound.
+        let query = statement
+            .values
+            .into_iter()
+            .fold(sqlx::query(AssertSqlSafe(statement.text)), |query, value| query.bind(value));
+        let (items, more) = self.rows("list experiments", query, limit, experiment_row).await?;
+        let next = items.last().filter(|_| more).map(|row| ExperimentCursor::after(&row.key));
+        Ok(Page { items, next })
+    }
+
+    /// Runs of an experiment, the latest first, at most `limit` ([`PAGE_MAX`]).
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn runs(
+        &self,
+        key: &ExperimentKey,
+        limit: u32,
+        cursor: Option<RunCursor>,
+    ) -> Result<Page<RunSummary, RunCursor>, StoreError> {
+        let (limit, before) = (page_limit(limit), cursor.map_or(i64::MAX, |cursor| cursor.0));
+        let action = format!("list the runs of {}/{}", key.namespace, key.name);
+        let query = sqlx::query(RUNS)
+            .bind(key.namespace.clone())
+            .bind(key.name.clone())
+            .bind(before)
+            .bind(limit as i64 + 1);
+        let (rows, more) = self
+            .rows(&action, query, limit, |action, row| {
+                let text: String = column(action, row, 1)?;
+                Ok(((column::<i64>(action, row, 0)?, parse(action, &text)?), text.len()))
+            })
+            .await?;
+        let next = rows.last().filter(|_| more).map(|(number, _)| RunCursor(*number));
+        Ok(Page { items: rows.into_iter().map(|(_, summary)| summary).collect(), next })
+    }
+
+    /// Header and summary of a run.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn run(&self, run: &RunId) -> Result<Option<(RunHeader, RunSummary)>, StoreError> {
+        let query = sqlx::query(RUN).bind(run.0.clone());
+        Ok(self.rows(&format!("read run {run}"), query, 1, run_row).await?.0.pop())
+    }
+
+    /// Header and summary of the latest run of an experiment.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn latest_run(
+        &self,
+        key: &ExperimentKey,
+    ) -> Result<Option<(RunHeader, RunSummary)>, StoreError> {
+        let action = format!("read the latest run of {}/{}", key.namespace, key.name);
+        let query = sqlx::query(LATEST_RUN).bind(key.namespace.clone()).bind(key.name.clone());
+        Ok(self.rows(&action, query, 1, run_row).await?.0.pop())
+    }
+
+    /// Records of a run after `after` (0: from the first), in order, at most `limit` ([`PAGE_MAX`]) and
+    /// [`PAGE_BYTES_MAX`]. Empty only when there are no more.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn records(&self, run: &RunId, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
+        let (action, limit) = (format!("read the journal of run {run}"), page_limit(limit));
+        let query = sqlx::query(RECORDS).bind(run.0.clone()).bind(number(after)).bind(limit as i64);
+        let rows = self.rows(&action, query, limit, |action, row| {
+            let text: String = column(action, row, 0)?;
+            Ok((parse(action, &text)?, text.len()))
+        });
+        Ok(rows.await?.0)
+    }
+
+    /// The runs that have no outcome yet with their whole journals, the oldest first: what a restart goes on with.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn unfinished(&self) -> Result<Vec<(RunHeader, Vec<Record>)>, StoreError> {
+        let query = sqlx::query(UNFINISHED);
+        let mut runs = Vec::new();
+        let headers = self.all("read the unfinished runs", query, run_row).await?;
+        for (header, _) in headers {
+            let mut records: Vec<Record> = Vec::new();
+            loop {
+                let after = records.last().map_or(0, |record| record.seq);
+                let page = self.records(&header.run, after, PAGE_MAX).await?;
+                if page.is_empty() {
+                    break;
+                }
+                records.extend(page);
+            }
+            runs.push((header, records));
+        }
+        Ok(runs)
+    }
+
+    /// Records of every run after a position (0: from the first), in the order they were committed, at most `limit`
+    /// ([`PAGE_MAX`]) and [`PAGE_BYTES_MAX`]. Empty only when there are no more.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn events_after(&self, position: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let limit = page_limit(limit);
+        let query = sqlx::query(EVENTS).bind(number(position)).bind(limit as i64);
+        Ok(self.rows("read events", query, limit, event_row).await?.0)
+    }
+
+    /// The position of the latest record of any process, 0 before the first.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn latest_position(&self) -> Result<u64, StoreError> {
+        latest_position(&self.readers).await
+    }
+
+    async fn all<T>(
+        &self,
+        action: &str,
+        query: Statement<'_>,
+        decode: fn(&str, &AnyRow) -> Result<(T, usize), StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut rows = query.fetch(&self.readers);
+        let mut items = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(|error| failed(action, error))? {
+            items.push(decode(action, &row)?.0);
+        }
+        Ok(items)
+    }
+
+    /// At most `limit` rows and about [`PAGE_BYTES_MAX`], and whether there are more.
+    async fn rows<T>(
+        &self,
+        action: &str,
+        query: Statement<'_>,
+        limit: usize,
+        decode: fn(&str, &AnyRow) -> Result<(T, usize), StoreError>,
+    ) -> Result<(Vec<T>, bool), StoreError> {
+        let mut rows = query.fetch(&self.readers);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await.map_err(|error| failed(action, error))? {
+            if items.len() == limit || bytes >= PAGE_BYTES_MAX {
+                return Ok((items, true));
+            }
+            let (item, size) = decode(action, &row)?;
+            bytes += size;
+            items.push(item);
+        }
+        Ok((items, false))
+    }
+}
+
+pub(crate) async fn latest_position(readers: &AnyPool) -> Result<u64, StoreError> {
+    let action = "read the latest position";
+    let row = sqlx::query(POSITION).fetch_one(readers).await.map_err(|error| failed(action, error))?;
+    let position: i64 = column(action, &row, 0)?;
+    u64::try_from(position).map_err(|error| failed(action, error))
+}
+
+fn page_limit(limit: u32) -> usize {
+    limit.clamp(1, PAGE_MAX) as usize
+}
+
+/// Nothing is stored beyond what a column holds, so a larger number finds what the largest does.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn column<'r, T>(action: &str, row: &'r AnyRow, index: usize) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
+{
+    row.try_get(index).map_err(|error| failed(action, error))
+}
+
+fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| failed(action, format!("what is stored is not readable: {error}")))
+}
+
+fn run_row(action: &str, row: &AnyRow) -> Result<((RunHeader, RunSummary), usize), StoreError> {
+    let (header, summary): (String, String) = (column(action, row, 0)?, column(action, row, 1)?);
+    Ok(((parse(action, &header)?, parse(action, &summary)?), header.len() + summary.len()))
+}
+
+fn experiment_row(action: &str, row: &AnyRow) -> Result<(ExperimentRow, usize), StoreError> {
+    let key = ExperimentKey { namespace: column(action, row, 0)?, name: column(action, row, 1)? };
+    let action = format!("{action}: {}/{}", key.namespace, key.name);
+    let document: String = column(&action, row, 2)?;
+    let registered_at = Timestamp::from_millisecond(column(&action, row, 3)?).map_err(|error| failed(&action, error))?;
+    let summary: Option<String> = column(&action, row, 4)?;
+    let latest = summary.as_deref().map(|text| parse(&action, text)).transpose()?;
+    let size = document.len() + summary.as_ref().map_or(0, String::len);
+    Ok((ExperimentRow { key, document: parse(&action, &document)?, registered_at, latest }, size))
+}
+
+fn event_row(action: &str, row: &AnyRow) -> Result<(StoredEvent, usize), StoreError> {
+    let position: i64 = column(action, row, 0)?;
+    let text: String = column(action, row, 4)?;
+    let event = StoredEvent {
+        position: u64::try_from(position).map_err(|error| failed(action, error))?,
+        run: RunId(column(action, row, 1)?),
+        experiment: ExperimentKey { namespace: column(action, row, 2)?, name: column(action, row, 3)? },
+        record: parse(action, &text)?,
+    };
+    Ok((event, text.len()))
+}
