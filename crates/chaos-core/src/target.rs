@@ -102,7 +102,18 @@ impl Inventory {
 
     /// How many instances are ready.
     pub fn ready(&self) -> usize {
-        self.instances.iter().filter(|instance| instance.ready).count()
+        self.ready_with_ports(0)
+    }
+
+    /// How many instances are ready and listen on at least so many ports: one that has just been started again runs
+    /// before it listens.
+    pub fn ready_with_ports(&self, ports_min: usize) -> usize {
+        self.instances.iter().filter(|instance| instance.ready && instance.ports.len() >= ports_min).count()
+    }
+
+    /// The fewest ports that any ready instance listens on.
+    pub fn ports_min(&self) -> usize {
+        self.instances.iter().filter(|instance| instance.ready).map(|one| one.ports.len()).min().unwrap_or(0)
     }
 }
 

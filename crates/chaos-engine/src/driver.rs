@@ -13,7 +13,7 @@ use chaos_core::run::{
     Effect, Event, Failure, InjectionId, InjectionState, Phase, RunState, Stop, StopCause, Timer,
 };
 use chaos_core::spec::ProbePhase;
-use chaos_core::target::{Instance, Inventory, select};
+use chaos_core::target::{Instance, select};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -259,7 +259,9 @@ impl Driver {
     fn watch_health(&mut self, every: Span) {
         let (ports, header, samples) = (self.ports.clone(), Arc::clone(&self.header), self.samples.clone());
         let (before, snapshots) = (Arc::clone(&self.before), self.snapshots.subscribe());
-        let recovering = (self.state.phase == Phase::Recovering).then_some(self.state.ready_before);
+        let ports_min = self.state.ports_min;
+        let recovering = (self.state.phase == Phase::Recovering)
+            .then_some(Readiness::AsBefore { ready: self.state.ready_before, ports_min });
         let mut watch = JoinSet::new();
         watch.spawn(async move {
             let Ok(target) = host_target(&header) else { return };
@@ -268,12 +270,11 @@ impl Driver {
             loop {
                 ticks.tick().await;
                 let inventory = ports.node.inventory(target).await.map_err(|error| error.to_string());
-                let readiness = recovering.map_or_else(
-                    || Readiness::Untouched(untouched(&before, &snapshots.borrow().state)),
-                    Readiness::AsBefore,
-                );
+                let readiness = recovering
+                    .clone()
+                    .unwrap_or_else(|| Readiness::Untouched(untouched(&before, &snapshots.borrow().state)));
                 let health = health(&ports, inventory.as_ref().map_err(Clone::clone), &readiness).await;
-                let ready = inventory.as_ref().map_or(0, Inventory::ready);
+                let ready = inventory.as_ref().map_or(0, |inventory| inventory.ready_with_ports(ports_min));
                 if samples.send(Event::Health { health, ready }).await.is_err() {
                     return;
                 }

@@ -17,8 +17,13 @@ pub(crate) enum Readiness {
     All,
     /// These, whether they are still there or not: what was there before and was not selected.
     Untouched(BTreeSet<String>),
-    /// As many as were ready before.
-    AsBefore(usize),
+    /// As many as were ready before, each with as many ports.
+    AsBefore {
+        /// Ready before.
+        ready: usize,
+        /// The fewest ports that one of them listened on.
+        ports_min: usize,
+    },
 }
 
 /// Name of the built-in signal.
@@ -54,7 +59,9 @@ fn readiness_signal(inventory: Result<&Inventory, String>, readiness: &Readiness
     };
     let (ready, total) = match readiness {
         Readiness::All => (inventory.ready(), inventory.instances.len()),
-        Readiness::AsBefore(before) => (inventory.ready().min(*before), *before),
+        Readiness::AsBefore { ready, ports_min } => {
+            (inventory.ready_with_ports(*ports_min).min(*ready), *ready)
+        }
         Readiness::Untouched(ids) => {
             let ready = inventory.instances.iter().filter(|one| one.ready && ids.contains(&one.id)).count();
             (ready, ids.len())

@@ -44,6 +44,7 @@ pub async fn resolve(ports: &Ports, header: &RunHeader) -> Result<Resolution, Fa
     Ok(Resolution {
         matching: inventory.instances.iter().map(|instance| instance.id.clone()).collect(),
         ready: inventory.ready(),
+        ports_min: inventory.ports_min(),
         selection,
         chosen,
         health,

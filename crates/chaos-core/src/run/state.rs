@@ -74,6 +74,8 @@ pub struct RunState {
     pub instances: usize,
     /// Those that were ready before.
     pub ready_before: usize,
+    /// The fewest ports that any ready one listened on before.
+    pub ports_min: usize,
     /// Latest number of ready instances.
     pub ready_now: usize,
     /// What was drawn.

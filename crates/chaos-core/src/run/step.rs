@@ -76,8 +76,11 @@ pub enum Event {
 pub struct Resolution {
     /// Ids of the instances that match.
     pub matching: Vec<String>,
-    /// Those that are ready.
+    /// How many of them are ready.
     pub ready: usize,
+    /// The fewest ports that any ready one listens on: a new instance with fewer is still starting.
+    #[serde(default)]
+    pub ports_min: usize,
     /// What was drawn.
     pub selection: Selection,
     /// The drawn instances.
@@ -267,6 +270,7 @@ impl Step<'_> {
         run.instances = resolution.matching.len();
         run.ready_before = resolution.ready;
         run.ready_now = resolution.ready;
+        run.ports_min = resolution.ports_min;
         run.selection = Some(resolution.selection);
         run.decisions = resolution.decisions;
         run.health_before = Some(resolution.health.clone());
