@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod nft;
 pub mod pause;
 pub mod pidfd;
+pub mod private;
 pub mod proc;
 pub mod supervision;
 pub mod worker;

@@ -102,8 +102,8 @@ impl Breaker {
         match (&mut self.phase, event) {
             (Phase::Closed { streak, recent }, Event::Passed(ticket)) if current(ticket) => {
                 *streak = 0;
+                // Only a failure opens a circuit, never a success that completes a bad window.
                 remember(recent, false, self.limits.window);
-                self.open_on_ratio(now);
             }
             (Phase::Closed { streak, recent }, Event::Failed(ticket)) if current(ticket) => {
                 *streak += 1;
@@ -210,6 +210,8 @@ mod tests {
             ("++++++++--+-", Closed, 0),
             ("++++++++--+--", Open, 0),
             ("++--", Open, 0),
+            ("--++", Closed, 0),
+            ("--++-", Open, 0),
             ("---", Open, 0),
             ("+--+--", Open, 0),
             ("--+--+-", Open, 0),

@@ -37,7 +37,8 @@ pub struct Tuning {
     pub healthy_after: u32,
     /// One attempt at one replica, connecting included, may take this long.
     pub attempt_timeout: Duration,
-    /// A call unanswered for this long counts as a failure for the breaker, though it may still succeed.
+    /// A call unanswered for this long counts as a failure for the breaker, though it may still succeed;
+    /// this alone opens the circuits of at most half of the replicas.
     pub slow_call: Duration,
     /// So many failures in a row open a replica's circuit.
     pub breaker_failures: u32,

@@ -31,6 +31,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_killed_supervisor_takes_its_replicas_along", a_killed_supervisor_takes_its_replicas_along),
     ("the_next_start_sweeps_what_nobody_could_remove", the_next_start_sweeps_what_nobody_could_remove),
     ("requests_under_way_are_answered_at_the_end", requests_under_way_are_answered_at_the_end),
+    ("a_burst_does_not_empty_the_rotation", a_burst_does_not_empty_the_rotation),
     ("a_killed_caller_leaves_nothing", a_killed_caller_leaves_nothing),
     ("a_killed_replica_is_replaced_and_no_request_fails", a_killed_replica_is_replaced_and_no_request_fails),
     ("a_replica_that_is_stopped_leaves_the_rotation", a_replica_that_is_stopped_leaves_the_rotation),
@@ -299,7 +300,7 @@ fn requests_under_way_are_answered_at_the_end() {
     let mut handle = start(&Config::default());
     let codes = block_on(async {
         let (client, url) = (client(), format!("{}/work", handle.base_url));
-        let calls: Vec<_> = (0..50).map(|_| tokio::spawn(client.get(&url).send())).collect();
+        let calls: Vec<_> = (0..12).map(|_| tokio::spawn(client.get(&url).send())).collect();
         let mut calls = calls.into_iter();
         let first = calls.next().expect("a call").await.expect("a task");
         // The others are on their way or done; none may be cut off.
@@ -313,6 +314,26 @@ fn requests_under_way_are_answered_at_the_end() {
     // A call that came too late to be accepted has no answer; one that was accepted has a good one.
     assert!(codes.iter().flatten().all(|code| *code == 200), "{codes:?}");
     assert!(codes.iter().flatten().count() > 0, "{codes:?}");
+}
+
+fn a_burst_does_not_empty_the_rotation() {
+    // A millisecond is what the work itself takes: any burst is an overload.
+    let slow_call = Duration::from_millis(1);
+    let tuning = Tuning { slow_call, attempt_timeout: Duration::from_secs(4), ..Tuning::default() };
+    let mut handle = start(&Config { tuning, ..Config::default() });
+    let codes = block_on(async {
+        let (client, url) = (client(), format!("{}/work", handle.base_url));
+        let calls: Vec<_> = (0..60).map(|_| tokio::spawn(client.get(&url).send())).collect();
+        let mut codes = Vec::new();
+        for call in calls {
+            codes.push(call.await.expect("a task").expect("an answer").status().as_u16());
+        }
+        codes
+    });
+    let (code, fleet) = health(&handle);
+    assert!(codes.iter().all(|code| *code == 200), "{codes:?}");
+    assert!(code == 200 && fleet.in_rotation >= 2, "{fleet:?}");
+    handle.stop().expect("it stops");
 }
 
 fn a_killed_caller_leaves_nothing() {

@@ -1,1 +1,92 @@
-//! Being built.
+//! Measurements of the outside world: probes of five kinds on a fixed schedule, and health signals by PromQL.
+//!
+//! Owns how something is measured and when. It never judges a phase (that is `chaos_core::run`'s) and never changes
+//! what it measures. What could not be measured is no data, never a pass.
+
+mod breaker;
+mod check;
+mod client;
+mod command;
+mod http;
+mod jitter;
+mod load;
+mod measured;
+mod prometheus;
+mod scheduler;
+mod signals;
+mod sum;
+mod tcp;
+
+use std::sync::Arc;
+
+use chaos_core::port::Prober;
+use chaos_core::run::ProbeSample;
+use chaos_core::spec::{Probe, ProbePhase};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+pub use breaker::{Breaker, BreakerState, OPEN_FOR, OPENS_AFTER};
+pub use client::BODY_BYTES_MAX;
+pub use command::{COMMANDS_IN_FLIGHT_MAX, STDOUT_BYTES_MAX};
+pub use jitter::StartJitter;
+pub use load::LOAD_IN_FLIGHT_MAX;
+pub use scheduler::MEASUREMENTS_IN_FLIGHT_MAX;
+pub use signals::{PrometheusSignals, SIGNAL_TIMEOUT, SIGNALS_MAX, SignalConfig, SignalsError};
+
+use crate::check::Check;
+use crate::client::Clients;
+use crate::jitter::Jitter;
+use crate::scheduler::Plan;
+
+/// What probes take from the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProbesConfig {
+    /// Base URL of the Prometheus that is asked when a probe names none.
+    pub prometheus: Option<String>,
+}
+
+/// Measures probes: `http`, `tcp`, `command`, `prometheus` and `load`.
+///
+/// Needs a tokio runtime with time and I/O; one with several threads keeps the schedule better.
+#[derive(Debug, Default)]
+pub struct Probes {
+    config: ProbesConfig,
+    clients: Clients,
+    jitter: Arc<Jitter>,
+}
+
+impl Probes {
+    /// Makes nothing yet: connections and certificates are loaded with the first probe that needs them.
+    pub fn new(config: ProbesConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// How late measurements started, over all that this value has made so far.
+    pub fn start_jitter(&self) -> StartJitter {
+        self.jitter.so_far()
+    }
+}
+
+impl Prober for Probes {
+    /// See [`Prober::watch`]. At `stop` no further measurement starts, what is complete is handed over at once, and
+    /// those in flight are awaited (each at most for its timeout) and handed over in a last sample, so that every
+    /// start is counted. With `once`, `stop` is not asked. Dropping the future abandons what is in flight: connections
+    /// are closed, programs killed, nothing more is counted.
+    fn watch<'a>(
+        &'a self,
+        probe: &'a Probe,
+        phase: ProbePhase,
+        once: bool,
+        stop: BoxFuture<'a, ()>,
+        sink: &'a (dyn Fn(ProbeSample) + Send + Sync),
+    ) -> BoxFuture<'a, ()> {
+        let check = Check::prepare(probe, &self.clients, self.config.prometheus.as_deref());
+        let plan = Plan::of(probe, once);
+        let hand_over = move |sum: &mut sum::Sum| {
+            if let Some(sample) = sum.take(&probe.name, phase) {
+                sink(sample);
+            }
+        };
+        scheduler::run(plan, Arc::new(check), Arc::clone(&self.jitter), stop, hand_over).boxed()
+    }
+}

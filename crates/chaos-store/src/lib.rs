@@ -21,7 +21,9 @@ use chaos_core::port::StoreError;
 use sqlx::AnyPool;
 use tokio::sync::{mpsc, watch};
 
-pub use page::{ExperimentCursor, ExperimentFilter, ExperimentRow, InvalidCursor, Page, RunCursor, StoredEvent};
+pub use page::{
+    ExperimentCursor, ExperimentFilter, ExperimentRow, InvalidCursor, Page, RunCursor, StoredEvent,
+};
 pub use schema::SCHEMA_VERSION;
 
 /// The most rows in one page; a larger limit is cut to it.

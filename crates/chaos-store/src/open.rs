@@ -96,7 +96,9 @@ async fn use_write_ahead_log(connection: &mut AnyConnection) -> Result<(), sqlx:
                 let reason = format!("write-ahead logging is not possible there (SQLite chose {mode})");
                 return Err(sqlx::Error::Configuration(reason.into()));
             }
-            Err(error) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(SWITCH_PAUSE).await,
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(SWITCH_PAUSE).await
+            }
             Err(error) => return Err(error),
         }
     }
@@ -104,7 +106,8 @@ async fn use_write_ahead_log(connection: &mut AnyConnection) -> Result<(), sqlx:
 
 /// SQLITE_BUSY, also in its extended forms.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    let code =
+        error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
 }
 

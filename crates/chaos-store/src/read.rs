@@ -21,17 +21,20 @@ use crate::{PAGE_BYTES_MAX, PAGE_MAX, SqlStore};
 
 type Statement<'q> = Query<'q, Any, AnyArguments>;
 
-const EXPERIMENT: &str = "SELECT e.namespace, e.name, e.document, e.registered_at, r.summary \
+/// Turns a row into a value and about how many bytes it takes; the text is what is attempted, for the error.
+type Decode<T> = fn(&str, &AnyRow) -> Result<(T, usize), StoreError>;
+
+pub(crate) const EXPERIMENT: &str = "SELECT e.namespace, e.name, e.document, e.registered_at, r.summary \
     FROM experiments e LEFT JOIN runs r ON r.number = e.latest_run WHERE e.namespace = $1 AND e.name = $2";
-const RUNS: &str = "SELECT number, summary FROM runs \
+pub(crate) const RUNS: &str = "SELECT number, summary FROM runs \
     WHERE namespace = $1 AND name = $2 AND number < $3 ORDER BY number DESC LIMIT $4";
-const RUN: &str = "SELECT header, summary FROM runs WHERE run = $1";
-const LATEST_RUN: &str = "SELECT header, summary FROM runs \
+pub(crate) const RUN: &str = "SELECT header, summary FROM runs WHERE run = $1";
+pub(crate) const LATEST_RUN: &str = "SELECT header, summary FROM runs \
     WHERE namespace = $1 AND name = $2 ORDER BY number DESC LIMIT 1";
-const RECORDS: &str = "SELECT record FROM records WHERE run_number = (SELECT number FROM runs WHERE run = $1) \
+pub(crate) const RECORDS: &str = "SELECT record FROM records WHERE run_number = (SELECT number FROM runs WHERE run = $1) \
     AND seq > $2 ORDER BY seq LIMIT $3";
-const UNFINISHED: &str = "SELECT header, summary FROM runs WHERE finished = 0 ORDER BY number";
-const EVENTS: &str = "SELECT e.position, r.run, r.namespace, r.name, e.record \
+pub(crate) const UNFINISHED: &str = "SELECT header, summary FROM runs WHERE finished = 0 ORDER BY number";
+pub(crate) const EVENTS: &str = "SELECT e.position, r.run, r.namespace, r.name, e.record \
     FROM records e JOIN runs r ON r.number = e.run_number WHERE e.position > $1 ORDER BY e.position LIMIT $2";
 const POSITION: &str = "SELECT position FROM journal WHERE id = 1";
 
@@ -179,7 +182,7 @@ impl SqlStore {
         &self,
         action: &str,
         query: Statement<'_>,
-        decode: fn(&str, &AnyRow) -> Result<(T, usize), StoreError>,
+        decode: Decode<T>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = query.fetch(&self.readers);
         let mut items = Vec::new();
@@ -195,7 +198,7 @@ impl SqlStore {
         action: &str,
         query: Statement<'_>,
         limit: usize,
-        decode: fn(&str, &AnyRow) -> Result<(T, usize), StoreError>,
+        decode: Decode<T>,
     ) -> Result<(Vec<T>, bool), StoreError> {
         let mut rows = query.fetch(&self.readers);
         let (mut items, mut bytes) = (Vec::new(), 0);
@@ -235,7 +238,8 @@ where
 }
 
 fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| failed(action, format!("what is stored is not readable: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| failed(action, format!("what is stored is not readable: {error}")))
 }
 
 fn run_row(action: &str, row: &AnyRow) -> Result<((RunHeader, RunSummary), usize), StoreError> {
@@ -247,7 +251,8 @@ fn experiment_row(action: &str, row: &AnyRow) -> Result<(ExperimentRow, usize), 
     let key = ExperimentKey { namespace: column(action, row, 0)?, name: column(action, row, 1)? };
     let action = format!("{action}: {}/{}", key.namespace, key.name);
     let document: String = column(&action, row, 2)?;
-    let registered_at = Timestamp::from_millisecond(column(&action, row, 3)?).map_err(|error| failed(&action, error))?;
+    let registered_at =
+        Timestamp::from_millisecond(column(&action, row, 3)?).map_err(|error| failed(&action, error))?;
     let summary: Option<String> = column(&action, row, 4)?;
     let latest = summary.as_deref().map(|text| parse(&action, text)).transpose()?;
     let size = document.len() + summary.as_ref().map_or(0, String::len);

@@ -45,7 +45,8 @@ pub(crate) async fn migrate(connection: &mut AnyConnection, what: &str) -> Resul
     let action = || format!("bring the format of {what} up to date");
     let found = apply(connection).await.map_err(|error| failed(action(), error))?;
     if found > SCHEMA_VERSION {
-        let reason = format!("it has format {found}, this build knows up to {SCHEMA_VERSION}: use the newer build");
+        let reason =
+            format!("it has format {found}, this build knows up to {SCHEMA_VERSION}: use the newer build");
         return Err(refused(format!("open {what}"), reason));
     }
     Ok(())
@@ -57,7 +58,9 @@ async fn apply(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)")
         .execute(&mut *transaction)
         .await?;
-    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version").fetch_one(&mut *transaction).await?;
+    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+        .fetch_one(&mut *transaction)
+        .await?;
     let found: i64 = row.try_get(0)?;
     for (index, statements) in MIGRATIONS.iter().enumerate() {
         let version = index as i64 + 1;

@@ -174,9 +174,13 @@ impl Writer {
             return;
         }
         match self.attempt(&batch).await {
-            Ok(answers) => batch.into_iter().zip(answers).for_each(|(write, answer)| self.answer(write, answer)),
+            Ok(answers) => {
+                batch.into_iter().zip(answers).for_each(|(write, answer)| self.answer(write, answer))
+            }
             Err(Failure::Begin(error)) => batch.into_iter().for_each(|write| write.fail(&error)),
-            Err(Failure::Inside(error)) if batch.len() == 1 => batch.into_iter().for_each(|write| write.fail(&error)),
+            Err(Failure::Inside(error)) if batch.len() == 1 => {
+                batch.into_iter().for_each(|write| write.fail(&error))
+            }
             Err(Failure::Inside(_)) => {
                 for write in batch {
                     match self.attempt(std::slice::from_ref(&write)).await {

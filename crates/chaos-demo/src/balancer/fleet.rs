@@ -120,6 +120,18 @@ impl Fleet {
         in_turn().filter(fresh).find_map(Slot::force)
     }
 
+    /// Whether a replica beyond those `tried` would take a call.
+    pub(crate) fn has_other(&self, tried: &[u16]) -> bool {
+        self.slots.iter().any(|slot| !tried.contains(&slot.index) && slot.in_rotation())
+    }
+
+    /// Whether mere slowness may still open a circuit: of no more than half of the replicas. When most are
+    /// slow the machine is, and turning replicas away would make that worse.
+    pub(crate) fn may_suspect(&self) -> bool {
+        let suspects = self.slots.iter().filter(|slot| slot.state() != State::Closed).count();
+        (suspects + 1) * 2 <= self.slots.len()
+    }
+
     pub(crate) fn infos(&self) -> Vec<ReplicaInfo> {
         self.slots.iter().map(|slot| slot.info()).collect()
     }
@@ -283,4 +295,91 @@ fn limits(tuning: &Tuning) -> Limits {
 /// No holder of these locks can leave half a change behind, so a panic elsewhere does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn fleet(replicas: u16, breaker: bool) -> Fleet {
+        let fleet = Fleet::new(&Config { replicas, breaker, ..Config::default() }, |_| Vec::new());
+        for slot in fleet.slots() {
+            slot.up(Some(1), &ReplicaReady { port: 1, admin_port: 2 });
+        }
+        fleet
+    }
+
+    fn chosen(fleet: &Fleet, tried: &[u16]) -> Option<u16> {
+        fleet.choose(tried).map(|choice| choice.slot.index)
+    }
+
+    fn open(fleet: &Fleet, index: usize) {
+        let slot = &fleet.slots()[index];
+        while let Some(choice) = slot.admit() {
+            slot.report(choice.ticket, false);
+        }
+    }
+
+    #[test]
+    fn replicas_take_turns_and_those_out_of_rotation_are_passed_over() {
+        let fleet = fleet(4, true);
+        let turns: Vec<_> = (0..5).map(|_| chosen(&fleet, &[])).collect();
+        assert_eq!(turns, [0, 1, 2, 3, 0].map(Some));
+        fleet.slots()[1].down();
+        open(&fleet, 2);
+        let turns: BTreeSet<_> = (0..8).map(|_| chosen(&fleet, &[])).collect();
+        assert_eq!(turns, BTreeSet::from([Some(0), Some(3)]));
+        assert_eq!(chosen(&fleet, &[0]), Some(3));
+        assert_eq!(chosen(&fleet, &[0, 3]), None, "an open circuit is no place for a retry");
+        assert!(fleet.has_other(&[0]) && !fleet.has_other(&[0, 3]));
+        assert_eq!((fleet.health().live, fleet.health().in_rotation), (3, 2));
+    }
+
+    #[test]
+    fn retries_do_not_disturb_the_turns() {
+        let fleet = fleet(4, false);
+        let turns: Vec<_> = (0..4)
+            .map(|_| {
+                let first = chosen(&fleet, &[]);
+                assert_ne!(chosen(&fleet, &[first.expect("somebody")]), first);
+                first
+            })
+            .collect();
+        assert_eq!(turns, [0, 1, 2, 3].map(Some));
+    }
+
+    #[test]
+    fn circuits_are_ignored_when_all_are_open() {
+        let fleet = fleet(2, true);
+        open(&fleet, 0);
+        open(&fleet, 1);
+        assert_eq!(fleet.health().status, "down");
+        let choice = fleet.choose(&[]).expect("better than nobody");
+        assert!(choice.ticket.is_none());
+    }
+
+    #[test]
+    fn slowness_opens_at_most_half_of_the_circuits() {
+        for (replicas, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
+            let fleet = fleet(replicas, true);
+            let mut opened = 0;
+            while fleet.may_suspect() {
+                open(&fleet, opened);
+                opened += 1;
+            }
+            assert_eq!(opened, most, "of {replicas}");
+        }
+    }
+
+    #[test]
+    fn a_new_process_starts_with_a_closed_circuit() {
+        let fleet = fleet(4, true);
+        open(&fleet, 0);
+        fleet.slots()[0].down();
+        fleet.slots()[0].up(Some(2), &ReplicaReady { port: 1, admin_port: 2 });
+        assert_eq!(fleet.infos()[0].breaker, State::Closed);
+        assert_eq!(fleet.health().in_rotation, 4);
+    }
 }

@@ -54,8 +54,10 @@ enum Failure {
     Refused(Answer),
     /// No connection, or it broke.
     Broken,
-    /// Nothing within the time of an attempt, or others found the replica not answering.
+    /// Nothing within the time of an attempt.
     Silent,
+    /// Its circuit opened meanwhile; another attempt is possible and already paid for.
+    Moved,
 }
 
 impl Forwarder {
@@ -88,16 +90,14 @@ impl Forwarder {
         let mut last = None;
         while tried.len() < ATTEMPTS {
             let Some(choice) = self.fleet.choose(&tried) else { break };
-            if last.is_some() {
-                if !self.budget().withdraw() {
-                    self.metrics.retries_denied.inc();
-                    break;
-                }
-                self.metrics.retries.inc();
+            let paid = matches!(last, None | Some((Failure::Moved, _)));
+            if !paid && !self.pay() {
+                self.metrics.retries_denied.inc();
+                break;
             }
             let replica = choice.slot.index;
             tried.push(replica);
-            match self.attempt(choice, path).await {
+            match self.attempt(choice, path, &tried).await {
                 Ok(answer) => return answered(answer, replica, tried.len()),
                 Err(failure) => last = Some((failure, replica)),
             }
@@ -106,30 +106,58 @@ impl Forwarder {
             None => refusal(StatusCode::SERVICE_UNAVAILABLE, "no replica in rotation"),
             Some((Failure::Refused(answer), replica)) => answered(answer, replica, tried.len()),
             Some((Failure::Broken, _)) => refusal(StatusCode::BAD_GATEWAY, "the replica broke off"),
-            Some((Failure::Silent, _)) => refusal(StatusCode::GATEWAY_TIMEOUT, "the replica did not answer"),
+            Some((Failure::Silent | Failure::Moved, _)) => {
+                refusal(StatusCode::GATEWAY_TIMEOUT, "the replica did not answer")
+            }
         }
     }
 
     /// One attempt. A call that is merely slow is reported to the circuit at once, and goes on: when enough
-    /// of them open it, all calls that hang on this replica are given up together instead of one by one at
-    /// their timeouts.
-    async fn attempt(&self, mut choice: Choice, path: &str) -> Result<Answer, Failure> {
+    /// of them open it, the calls that hang on this replica move on together instead of one by one at their
+    /// timeouts. They move only where somebody else can take them and the budget pays: giving up what may
+    /// yet be answered would make an outage of a moment's overload.
+    async fn attempt(&self, mut choice: Choice, path: &str, tried: &[u16]) -> Result<Answer, Failure> {
         let url = format!("http://127.0.0.1:{}{path}", choice.port);
         let call = timeout(self.attempt_timeout, call(&self.client, url));
         let slow_at = tokio::time::Instant::now() + self.slow_call;
         tokio::pin!(call);
         let mut ticket = choice.ticket;
-        let watched = ticket.is_some();
+        let mut unsuspected = ticket.is_some();
+        let mut watched = ticket.is_some();
         let outcome = loop {
             tokio::select! {
                 biased;
                 outcome = &mut call => break outcome.unwrap_or(Err(Failure::Silent)),
-                _ = choice.openings.changed(), if watched => break Err(Failure::Silent),
-                () = sleep_until(slow_at), if ticket.is_some() => choice.slot.report(ticket.take(), false),
+                _ = choice.openings.changed(), if watched => {
+                    watched = false;
+                    if tried.len() < ATTEMPTS && self.fleet.has_other(tried) && self.pay() {
+                        break Err(Failure::Moved);
+                    }
+                }
+                () = sleep_until(slow_at), if unsuspected => {
+                    unsuspected = false;
+                    if self.fleet.may_suspect() {
+                        choice.slot.report(ticket.take(), false);
+                    }
+                }
             }
         };
-        choice.slot.report(ticket, outcome.is_ok());
+        match &outcome {
+            // A full queue is another matter than a broken replica: opening its circuit would only push its
+            // load on to the next.
+            Err(Failure::Refused(answer)) if answer.code == StatusCode::SERVICE_UNAVAILABLE => {}
+            _ => choice.slot.report(ticket, outcome.is_ok()),
+        }
         outcome
+    }
+
+    /// Takes one retry out of the budget.
+    fn pay(&self) -> bool {
+        let paid = self.budget().withdraw();
+        if paid {
+            self.metrics.retries.inc();
+        }
+        paid
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {

@@ -57,7 +57,8 @@ struct Summary {
 }
 
 impl SqlStore {
-    /// Registers an experiment, or replaces the document of one; its runs stay.
+    /// Registers an experiment, or replaces the document of one; its runs stay. Creating a run registers the document
+    /// that it carries the same way.
     ///
     /// # Errors
     /// When it can't be written.
@@ -74,7 +75,8 @@ impl SqlStore {
     /// When it can't be written, and as a conflict when a run of it has no outcome yet: its journal says what is to be
     /// undone.
     pub async fn delete_experiment(&self, key: &ExperimentKey) -> Result<bool, StoreError> {
-        self.write(format!("delete experiment {}/{}", key.namespace, key.name), Work::Delete(key.clone())).await
+        self.write(format!("delete experiment {}/{}", key.namespace, key.name), Work::Delete(key.clone()))
+            .await
     }
 }
 
@@ -107,7 +109,10 @@ impl Work {
         if let Some((record, expected)) =
             records.iter().zip(first..).find(|(record, expected)| record.seq != *expected || record.seq == 0)
         {
-            return Err(refused(action, format!("record {} is where {} belongs", record.seq, expected.max(1))));
+            return Err(refused(
+                action,
+                format!("record {} is where {} belongs", record.seq, expected.max(1)),
+            ));
         }
         if records.last().is_some_and(|record| record.seq > RECORDS_MAX) {
             return Err(refused(action, format!("a journal takes at most {RECORDS_MAX} records")));
@@ -209,11 +214,12 @@ async fn register(connection: &mut AnyConnection, document: &Document) -> Result
 }
 
 async fn delete(connection: &mut AnyConnection, key: &ExperimentKey) -> Result<Answer, sqlx::Error> {
-    let unfinished = sqlx::query("SELECT run FROM runs WHERE finished = 0 AND namespace = $1 AND name = $2 LIMIT 1")
-        .bind(&*key.namespace)
-        .bind(&*key.name)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let unfinished =
+        sqlx::query("SELECT run FROM runs WHERE finished = 0 AND namespace = $1 AND name = $2 LIMIT 1")
+            .bind(&*key.namespace)
+            .bind(&*key.name)
+            .fetch_optional(&mut *connection)
+            .await?;
     if let Some(row) = unfinished {
         return Ok(Err(format!("run {} has no outcome yet", row.try_get::<String, _>(0)?)));
     }
@@ -290,7 +296,9 @@ async fn append_records(
     .await?;
     let Some(row) = row else { return explain(connection, append).await.map(Err) };
     let number: i64 = row.try_get(0)?;
-    for ((record, position), seq) in append.records.iter().zip(position + 1..).zip(append.first.unwrap_or(0)..) {
+    for ((record, position), seq) in
+        append.records.iter().zip(position + 1..).zip(append.first.unwrap_or(0)..)
+    {
         sqlx::query("INSERT INTO records (position, run_number, seq, record) VALUES ($1, $2, $3, $4)")
             .bind(position)
             .bind(number)
@@ -325,7 +333,8 @@ async fn explain(connection: &mut AnyConnection, append: &Append) -> Result<Stri
 
 /// Removes some records of deleted runs. Returns whether there may be more.
 pub(super) async fn sweep(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    let doomed = sqlx::query("SELECT run_number FROM doomed LIMIT 1").fetch_optional(&mut *connection).await?;
+    let doomed =
+        sqlx::query("SELECT run_number FROM doomed LIMIT 1").fetch_optional(&mut *connection).await?;
     let Some(row) = doomed else { return Ok(false) };
     let number: i64 = row.try_get(0)?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -337,7 +346,10 @@ pub(super) async fn sweep(connection: &mut AnyConnection) -> Result<bool, sqlx::
     .execute(&mut *transaction)
     .await?;
     if removed.rows_affected() < u64::from(SWEEP_RECORDS_MAX) {
-        sqlx::query("DELETE FROM doomed WHERE run_number = $1").bind(number).execute(&mut *transaction).await?;
+        sqlx::query("DELETE FROM doomed WHERE run_number = $1")
+            .bind(number)
+            .execute(&mut *transaction)
+            .await?;
     }
     transaction.commit().await?;
     Ok(true)

@@ -122,6 +122,11 @@ pub(super) fn new_set(out: &mut Attributes<'_>, set: &SetPlan, id: u32) {
         });
     }
     out.number(10, id);
+    if matches!(set.fields.as_slice(), [Field::SocketCgroup(_)]) {
+        // For listings as well: the byte order of the key (type 0) is the host's (1).
+        let order = 1_u32.to_ne_bytes();
+        out.raw(13, &[0, 4, order[0], order[1], order[2], order[3]]);
+    }
 }
 
 /// The type `nft list ruleset` shows; the kernel does not look at it.

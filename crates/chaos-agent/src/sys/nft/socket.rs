@@ -195,8 +195,8 @@ impl NftSocket {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Dumps objects, calling `each` for every message; `each` starts anew when `restart` was called
-    /// because the rule set changed under the dump. A missing table dumps as nothing.
+    /// Dumps objects; `each` collects what one message says. A dump during which the rule set changed
+    /// is thrown away and repeated. A missing table or set dumps as nothing.
     pub(super) fn dump<T>(
         &mut self,
         message: u16,

@@ -1,0 +1,114 @@
+//! What a dead fault process left is undone here, from its records: at the next start, by `chaos recover`, and by
+//! the node that saw it die.
+//!
+//! Owns the judgement of a record: alive, told, to be undone, damaged. It never touches what a living fault process
+//! still holds, and never drops a record whose undo is not proven.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chaos_core::port::{Evidence, InjectionReport};
+use chaos_core::run::{InjectionId, InjectionState};
+
+use crate::faults;
+use crate::holder::monotonic;
+use crate::sys::nft::NftSocket;
+use crate::sys::pidfd::PidFd;
+use crate::sys::{capability, proc};
+use crate::undo::{UndoError, UndoLog, UndoRecord};
+
+/// How long a living fault process may take to undo everything when it is asked to.
+const FORCED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Undoes whatever dead fault processes left below a state folder, proves it and reports it: one report for each
+/// record, in the order of their ids. Records of living fault processes are left alone, or with `force` those
+/// processes are asked to end first. Afterwards an empty table of ours in this network namespace is removed.
+///
+/// # Errors
+/// The records can't be listed.
+pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoError> {
+    let log = UndoLog::new(state);
+    if force {
+        end_holders(&log)?;
+    }
+    let mut reports = Vec::new();
+    for (path, record) in log.all()? {
+        match record {
+            Ok(record) if proc::runs(record.holder) => {}
+            Ok(record) => reports.push(settle(&log, record)),
+            Err(error) => reports.push(damaged(&log, &path, &error)),
+        }
+    }
+    remove_empty_table();
+    Ok(reports)
+}
+
+/// Settles one record whose holder is dead: what it says of the end is told, what is not proven undone is undone.
+pub(crate) fn settle(log: &UndoLog, mut record: UndoRecord) -> InjectionReport {
+    let begun = monotonic();
+    let told = record.outcome.take().filter(|outcome| outcome.state != InjectionState::RevertFailed);
+    let (state, evidence, error) = match told {
+        Some(outcome) => (outcome.state, outcome.evidence, outcome.error),
+        None => match faults::undo_from_record(&record) {
+            Ok(evidence) => {
+                let error = "the fault process ended before its time; undone from its record".to_owned();
+                (InjectionState::Reverted, evidence, Some(error))
+            }
+            Err(error) => (InjectionState::RevertFailed, Vec::new(), Some(error.to_string())),
+        },
+    };
+    let mut report = report(record.injection.clone(), state, evidence, error);
+    report.took_ms = (monotonic().saturating_sub(begun)).as_secs_f64() * 1000.0;
+    if state != InjectionState::RevertFailed
+        && let Err(error) = log.remove(&record.injection)
+    {
+        report.error = Some(format!("undone, but its record can't be removed: {error}"));
+    }
+    report
+}
+
+/// A record that can't be read may be of a fault that is still there: it is told as loudly as one, and kept.
+fn damaged(log: &UndoLog, path: &Path, error: &UndoError) -> InjectionReport {
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let kept = match log.set_aside(path) {
+        Ok(aside) => format!("kept as {}", aside.display()),
+        Err(error) => format!("still there: {error}"),
+    };
+    report(InjectionId(name), InjectionState::RevertFailed, Vec::new(), Some(format!("{error}; {kept}")))
+}
+
+fn report(
+    injection: InjectionId,
+    state: InjectionState,
+    evidence: Vec<Evidence>,
+    error: Option<String>,
+) -> InjectionReport {
+    InjectionReport { injection, state, evidence, error, took_ms: 0.0 }
+}
+
+/// Asks every living fault process to undo everything, and waits until it has.
+fn end_holders(log: &UndoLog) -> Result<(), UndoError> {
+    let records = log.all()?.into_iter().filter_map(|(_, record)| record.ok());
+    let mut holders: Vec<_> = records.map(|record| record.holder).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    let held: Vec<PidFd> = holders.into_iter().filter_map(|holder| PidFd::open(holder).ok()).collect();
+    for holder in &held {
+        let _ = holder.send_signal(libc::SIGTERM);
+    }
+    let deadline = monotonic() + FORCED_WITHIN;
+    for holder in &held {
+        // One that does not end keeps its records, which are then left alone.
+        let _ = holder.wait_exit(deadline.saturating_sub(monotonic()));
+    }
+    Ok(())
+}
+
+/// An empty table does nothing; it is only removed so that the host looks as it was.
+fn remove_empty_table() {
+    if capability::has(capability::Capability::NetAdmin)
+        && let Ok(mut socket) = NftSocket::open()
+    {
+        let _ = socket.remove_table_if_empty();
+    }
+}

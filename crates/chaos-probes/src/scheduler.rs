@@ -1,0 +1,231 @@
+//! When measurements start: on a fixed schedule, whatever the answers do.
+//!
+//! Owns starts, the limit in flight, and when a sample is handed over. Start n is at `begin + n * every`, so lateness
+//! never adds up; a start that finds the limit reached is counted as failed, never dropped. It knows nothing of what
+//! is measured.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chaos_core::spec::{Probe, ProbeCheck};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use crate::check::Check;
+use crate::command::COMMANDS_IN_FLIGHT_MAX;
+use crate::jitter::Jitter;
+use crate::load::{self, LOAD_IN_FLIGHT_MAX};
+use crate::measured::Measured;
+use crate::sum::Sum;
+
+/// The most measurements of one probe (but `command` and `load`) that may wait for their answers at one time.
+pub const MEASUREMENTS_IN_FLIGHT_MAX: usize = 1024;
+/// Time that a sample covers; a probe measured more rarely gives a sample for each measurement.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Starts that may be late (this process was stopped) before others get the thread.
+const LATE_STARTS_MAX: u64 = 1024;
+
+/// Start times: n starts in a fixed span, evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    span: Duration,
+    starts: u32,
+}
+
+impl Pace {
+    pub(crate) fn every(span: Duration) -> Self {
+        Self { span, starts: 1 }
+    }
+
+    pub(crate) fn per_second(starts: u32) -> Self {
+        Self { span: Duration::from_secs(1), starts: starts.max(1) }
+    }
+
+    /// From the begin to start `n`. Computed, not summed up, so that rounding does not add up either.
+    fn offset(&self, n: u64) -> Duration {
+        let nanos = self.span.as_nanos().saturating_mul(u128::from(n)) / u128::from(self.starts);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn is_slower_than_samples(&self) -> bool {
+        self.offset(1) >= SAMPLE_EVERY
+    }
+}
+
+/// What is started, when, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) pace: Pace,
+    /// Measurements that may be in flight.
+    pub(crate) in_flight_max: usize,
+    /// End after so many starts, without asking `stop`.
+    pub(crate) count: Option<u64>,
+}
+
+impl Plan {
+    pub(crate) fn of(probe: &Probe, once: bool) -> Self {
+        let one = once.then_some(1);
+        let every = Pace::every(probe.every.0);
+        match probe.check() {
+            Some(ProbeCheck::Load(load)) => Self {
+                pace: Pace::per_second(load.rate),
+                in_flight_max: LOAD_IN_FLIGHT_MAX,
+                count: once.then(|| load::burst(load.rate)),
+            },
+            Some(ProbeCheck::Command(_)) => {
+                Self { pace: every, in_flight_max: COMMANDS_IN_FLIGHT_MAX, count: one }
+            }
+            _ => Self { pace: every, in_flight_max: MEASUREMENTS_IN_FLIGHT_MAX, count: one },
+        }
+    }
+}
+
+/// What the measurements of one watch share with the one who hands over samples.
+struct Shared {
+    sum: Mutex<Sum>,
+    arrived: Notify,
+}
+
+impl Shared {
+    fn sum(&self) -> MutexGuard<'_, Sum> {
+        self.sum.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, measured: Measured) {
+        self.sum().add(measured);
+        self.arrived.notify_one();
+    }
+}
+
+/// Measures by `plan` until `stop`, then awaits what is in flight. `hand_over` is called about each second, at once
+/// for each measurement of a slow pace, at `stop`, and at the end; of a plan with a count only at the end.
+pub(crate) async fn run(
+    plan: Plan,
+    check: Arc<Check>,
+    jitter: Arc<Jitter>,
+    mut stop: BoxFuture<'_, ()>,
+    hand_over: impl Fn(&mut Sum) + Send,
+) {
+    let shared = Arc::new(Shared { sum: Mutex::new(Sum::new()), arrived: Notify::new() });
+    let (stopper, stopped) = oneshot::channel();
+    // A task of its own, so that neither the sink nor the caller's other work delays a start. It ends with this set.
+    let mut pacer = JoinSet::new();
+    let mut work = Pacer { plan, check, jitter, shared: Arc::clone(&shared), flying: JoinSet::new() };
+    pacer.spawn(async move { work.pace(stopped).await });
+
+    let mut second = interval_at(Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopper = Some(stopper);
+    let endless = plan.count.is_none();
+    let each = endless && plan.pace.is_slower_than_samples();
+    loop {
+        tokio::select! {
+            _ = pacer.join_next() => break,
+            () = &mut stop, if endless && stopper.is_some() => stopper = None,
+            _ = second.tick(), if endless => {}
+            () = shared.arrived.notified(), if each => {}
+        }
+        hand_over(&mut shared.sum());
+    }
+    hand_over(&mut shared.sum());
+}
+
+struct Pacer {
+    plan: Plan,
+    check: Arc<Check>,
+    jitter: Arc<Jitter>,
+    shared: Arc<Shared>,
+    flying: JoinSet<()>,
+}
+
+impl Pacer {
+    /// Starts measurements until `stopped` resolves (its sender gone is the same) or the count is reached, then awaits
+    /// those in flight.
+    async fn pace(&mut self, mut stopped: oneshot::Receiver<()>) {
+        let begin = Instant::now();
+        let mut next = 0;
+        while self.plan.count.is_none_or(|count| next < count) {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                () = sleep_until(begin + self.plan.pace.offset(next)) => {}
+            }
+            next = self.start_due(begin, next);
+            self.collect();
+        }
+        while let Some(joined) = self.flying.join_next().await {
+            self.count_panic(&joined);
+        }
+    }
+
+    /// Starts everything from start `next` on that is due now; gives the number of the first that is not.
+    fn start_due(&mut self, begin: Instant, mut next: u64) -> u64 {
+        let (now, last) = (Instant::now(), next + LATE_STARTS_MAX);
+        while next < last && self.plan.count.is_none_or(|count| next < count) {
+            let due = begin + self.plan.pace.offset(next);
+            if due > now {
+                break;
+            }
+            self.start(due);
+            next += 1;
+        }
+        next
+    }
+
+    fn start(&mut self, due: Instant) {
+        if self.flying.len() >= self.plan.in_flight_max {
+            self.collect();
+        }
+        if self.flying.len() >= self.plan.in_flight_max {
+            let waiting = self.flying.len();
+            self.shared
+                .add(Measured::failed(format!("overrun: not started while {waiting} wait for an answer")));
+            return;
+        }
+        let (check, jitter, shared) =
+            (Arc::clone(&self.check), Arc::clone(&self.jitter), Arc::clone(&self.shared));
+        self.flying.spawn(async move {
+            jitter.add(due.elapsed());
+            shared.add(check.measure(due).await);
+        });
+    }
+
+    /// Forgets those that are complete.
+    fn collect(&mut self) {
+        while let Some(joined) = self.flying.try_join_next() {
+            self.count_panic(&joined);
+        }
+    }
+
+    /// Even a defect of ours must not make a start vanish.
+    fn count_panic(&self, joined: &Result<(), tokio::task::JoinError>) {
+        if joined.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
+            self.shared.add(Measured::no_data("the measurement ended by a defect"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_times_do_not_drift_by_rounding() {
+        assert_eq!(Pace::per_second(3).offset(3), Duration::from_secs(1));
+        assert_eq!(Pace::per_second(7).offset(7 * 86_400), Duration::from_secs(86_400));
+        assert_eq!(Pace::every(Duration::from_millis(250)).offset(5), Duration::from_millis(1250));
+        assert_eq!(
+            Pace::every(Duration::from_secs(7 * 86_400)).offset(u64::MAX),
+            Duration::from_nanos(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn a_slow_pace_gives_a_sample_for_each_measurement() {
+        assert!(Pace::every(Duration::from_secs(1)).is_slower_than_samples());
+        assert!(!Pace::every(Duration::from_millis(999)).is_slower_than_samples());
+        assert!(Pace::per_second(1).is_slower_than_samples());
+    }
+}

@@ -1,0 +1,57 @@
+//! The schedule: starts, samples and ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use chaos_core::spec::ProbePhase;
+use serde_json::json;
+
+use crate::support::{Server, measure_for, probe};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_hangs_delays_no_start_and_hides_none() {
+    let arrivals = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&arrivals);
+    let hang = move || {
+        log.lock().expect("no panic").push(Instant::now());
+        std::future::pending::<&'static str>()
+    };
+    let server = Server::start(Router::new().route("/", get(hang)));
+    let probe = probe(json!({ "http": { "url": server.url("/") }, "every": "50ms", "timeout": "500ms" }));
+    let samples = measure_for(Duration::from_millis(1475), &probe).await;
+    let measured: u64 = samples.iter().map(|sample| sample.measured).sum();
+    assert_eq!(measured, 30, "one each 50 ms from the begin on");
+    assert_eq!(samples.iter().map(|sample| sample.passed + sample.no_data).sum::<u64>(), 0);
+    let arrivals = arrivals.lock().expect("no panic");
+    assert_eq!(arrivals.len(), 30);
+    let first_to_last = arrivals[29] - arrivals[0];
+    assert!((1350..1650).contains(&first_to_last.as_millis()), "29 × 50 ms took {first_to_last:?}");
+}
+
+#[tokio::test]
+async fn a_slow_probe_gives_a_sample_for_each_measurement() {
+    let server = Server::start(Router::new().route("/", get(|| async { "ok" })));
+    let probe = probe(json!({ "http": { "url": server.url("/") }, "every": "1s" }));
+    let samples = measure_for(Duration::from_millis(2300), &probe).await;
+    assert_eq!(samples.iter().map(|sample| sample.measured).collect::<Vec<_>>(), [1, 1, 1]);
+    assert!(samples.iter().all(|sample| sample.phase == ProbePhase::Chaos && sample.probe == "p"));
+}
+
+#[tokio::test]
+async fn over_the_limit_in_flight_a_start_fails_and_is_not_dropped() {
+    let probe = probe(json!({ "command": { "argv": ["sleep", "1"] }, "every": "20ms", "timeout": "3s" }));
+    let samples = measure_for(Duration::from_millis(610), &probe).await;
+    let sum = |of: fn(&chaos_core::run::ProbeSample) -> u64| samples.iter().map(of).sum::<u64>();
+    let limit = chaos_probes::COMMANDS_IN_FLIGHT_MAX as u64;
+    assert_eq!((sum(|s| s.measured), sum(|s| s.passed), sum(|s| s.no_data)), (31, limit, 0), "{samples:?}");
+    assert!(samples[0].problem.as_deref().is_some_and(|text| text.starts_with("overrun")), "{samples:?}");
+}
+
+#[tokio::test]
+async fn a_stop_before_the_first_start_measures_at_most_once() {
+    let probe = probe(json!({ "tcp": { "address": "127.0.0.1:1" } }));
+    let measured: u64 = measure_for(Duration::ZERO, &probe).await.iter().map(|sample| sample.measured).sum();
+    assert!(measured <= 1);
+}
