@@ -1,1 +1,6 @@
-//! Being built.
+//! Tests of real parts together, and what they share.
+//!
+//! Owns rooms (namespaces for one test), snapshots (what could be left behind), the sample systems to be hit, and the
+//! soak. It is never shipped, and no crate of the product depends on it.
+
+pub mod room;

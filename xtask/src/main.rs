@@ -4,6 +4,7 @@
 //! works while they do not compile, and it is never shipped.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 
+mod bench;
 mod generate;
 mod process;
 mod setup;
@@ -31,6 +32,8 @@ enum Verb {
     Test(test::Arguments),
     /// Check the rules of the house: layers, lengths, leftovers.
     Tidy,
+    /// Measure the figures of the product and print them as one table.
+    Bench,
     /// Write the generated files, or check that they are current.
     Generate(generate::Arguments),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Tidy => tidy::run(),
+        Verb::Bench => bench::run(),
         Verb::Generate(arguments) => generate::run(&arguments),
     };
     match outcome {

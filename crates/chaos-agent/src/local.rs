@@ -153,7 +153,7 @@ impl LocalNode {
         let title = run.clone();
         let spawned = tokio::task::spawn_blocking(move || spawn::holder(&executable, &title)).await;
         let spawned = spawned.map_err(|error| holder(error.to_string()))?.map_err(|error| holder(error.to_string()))?;
-        self.register(spawned.process.identity());
+        self.register(spawned.process);
         let log = crate::undo::UndoLog::new(&self.config.state_dir);
         link::attach(run.clone(), spawned, first, open, log, &self.state).map_err(holder)
     }

@@ -1,24 +1,62 @@
 //! `chaos-agent`: the node agent's own small program.
 //!
-//! Owns its command line. It never listens; without a command it says what it can do.
+//! Owns its command line. It never listens, and it prints what the library found, nothing else.
 
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use chaos_agent::{doctor, holder, sweep};
 use chaos_core::run::InjectionState;
 
 const USAGE: &str = "usage: chaos-agent recover [--state DIR] [--force] | doctor | --version";
-/// Something could not be undone.
+/// Something could not be undone: act now.
 const EXIT_REVERT_INCOMPLETE: u8 = 7;
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     if let Some(code) = holder::run_if_holder() {
         return code;
     }
-    run().unwrap_or_else(|error| {
-        eprintln!("chaos-agent: {error:#}");
-        ExitCode::FAILURE
-    })
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["recover", options @ ..] => recover(options),
+        ["doctor"] => print(&doctor::examine().to_string(), ExitCode::SUCCESS),
+        ["--version" | "-V"] => print(concat!("chaos-agent ", env!("CARGO_PKG_VERSION")), ExitCode::SUCCESS),
+        ["--help" | "-h"] => print(USAGE, ExitCode::SUCCESS),
+        _ => usage(),
+    }
+}
+
+fn recover(options: &[&str]) -> ExitCode {
+    let (mut state, mut force) = (chaos_agent::default_state_dir(), false);
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match (*option, options.as_slice().first()) {
+            ("--force", _) => force = true,
+            ("--state", Some(folder)) => (state, _) = (PathBuf::from(folder), options.next()),
+            _ => return usage(),
+        }
+    }
+    match sweep::recover(&state, force) {
+        Ok(reports) => {
+            let failed = reports.iter().any(|report| report.state == InjectionState::RevertFailed);
+            let lines: Vec<String> = reports.iter().filter_map(|report| serde_json::to_string(report).ok()).collect();
+            print(&lines.join("\n"), if failed { EXIT_REVERT_INCOMPLETE.into() } else { ExitCode::SUCCESS })
+        }
+        Err(error) => print(&format!("chaos-agent: {error}"), ExitCode::FAILURE),
+    }
+}
+
+fn usage() -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{USAGE}");
+    EXIT_USAGE.into()
+}
+
+/// A reader that has gone away is no reason to panic.
+fn print(text: &str, code: ExitCode) -> ExitCode {
+    let newline = if text.is_empty() { "" } else { "\n" };
+    let _ = write!(std::io::stdout(), "{text}{newline}");
+    code
 }

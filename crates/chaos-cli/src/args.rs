@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use chaos_core::spec::ExperimentKey;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
@@ -152,6 +153,13 @@ pub(crate) struct ExperimentArgs {
     /// Its namespace
     #[arg(short, long, value_name = "NS", default_value = "default")]
     pub(crate) namespace: String,
+}
+
+impl ExperimentArgs {
+    /// Namespace and name.
+    pub(crate) fn key(&self) -> ExperimentKey {
+        ExperimentKey { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,15 @@
 //!
 //! Owns the layers and their order. It never acts on a value.
 
-mod file;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use chaos_core::spec::{DEFAULT_THRESHOLD, ShortRequest};
 use chaos_probes::SignalConfig;
+use chaos_server::FileConfig;
+use chaos_server::config::{ConfigError, SafetyConfig};
 use clap::ValueEnum as _;
-
-pub(crate) use file::{File, FileSafety};
 
 use crate::args::{Format, Global};
 use crate::exit::Failure;
@@ -122,6 +120,19 @@ fn utf8((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(Stri
 }
 
 impl Settings {
+    /// What a service in this process takes of them.
+    pub(crate) fn service(&self) -> FileConfig {
+        FileConfig {
+            target_app: Some(self.target_app.value.clone()),
+            safety: SafetyConfig {
+                threshold: Some(self.threshold.value),
+                prometheus: self.prometheus.as_ref().map(|url| url.value.clone()),
+                signals: self.signals.value.clone(),
+            },
+            ..FileConfig::default()
+        }
+    }
+
     /// Merges every layer.
     ///
     /// # Errors
@@ -136,8 +147,12 @@ impl Settings {
         let config_file = named.unwrap_or_else(|| {
             Setting::new(environment.folder("XDG_CONFIG_HOME", ".config").join("config.yaml"), Origin::Default)
         });
-        let found = File::read(&config_file.value, must_exist)?;
+        let found = read(&config_file.value)?;
         let config_file_found = found.is_some();
+        if must_exist && !config_file_found {
+            let (path, origin) = (config_file.value.display(), &config_file.origin);
+            return Err(Failure::usage(format!("the configuration {path} ({origin}) is not there")));
+        }
         let layers = Layers { flags, environment, file: found.unwrap_or_default(), path: &config_file.value };
         Ok(Self {
             server: layers.server()?,
@@ -150,7 +165,7 @@ impl Settings {
                 .variable("CHAOS_PROMETHEUS")
                 .or_else(|| layers.file(layers.file.safety.prometheus.clone())),
             signals: layers
-                .file(layers.file.safety.signals.clone())
+                .file(Some(layers.file.safety.signals.clone()).filter(|signals| !signals.is_empty()))
                 .unwrap_or_else(|| Setting::new(Vec::new(), Origin::Default)),
             log: environment.variable("CHAOS_LOG"),
             no_color: environment.get("NO_COLOR").is_some(),
@@ -160,6 +175,15 @@ impl Settings {
     }
 }
 
+fn read(path: &Path) -> Result<Option<FileConfig>, Failure> {
+    FileConfig::read(path).map_err(|error| match error {
+        ConfigError::Read { source, .. } => Failure::file("read", path, source),
+        ConfigError::Defect { error, .. } => {
+            Failure::Document { source: path.display().to_string(), errors: vec![error] }
+        }
+    })
+}
+
 fn path(setting: Option<Setting<String>>) -> Option<Setting<PathBuf>> {
     setting.map(|setting| Setting::new(PathBuf::from(setting.value), setting.origin))
 }
@@ -167,7 +191,7 @@ fn path(setting: Option<Setting<String>>) -> Option<Setting<PathBuf>> {
 struct Layers<'l> {
     flags: &'l Global,
     environment: &'l Environment,
-    file: File,
+    file: FileConfig,
     path: &'l Path,
 }
 

@@ -14,6 +14,8 @@ pub(crate) const INTERNAL: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// A weakness was found, or another verdict than `--expect` says.
 pub(crate) const DEVIATED: u8 = 3;
+/// A gate refused the start.
+pub(crate) const BLOCKED: u8 = 5;
 /// An undo is not proven.
 pub(crate) const REVERT_INCOMPLETE: u8 = 7;
 
@@ -68,12 +70,12 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Document { .. } => USAGE,
-            Self::Client(ClientError::Problem(problem)) => problem.code.exit_code(),
             Self::File { action, source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory if *action == "read" => USAGE,
                 _ => INTERNAL,
             },
-            Self::Client(_) | Self::Other(_) => INTERNAL,
+            Self::Client(error) => error.exit_code(),
+            Self::Other(_) => INTERNAL,
         }
     }
 }
@@ -86,13 +88,7 @@ impl fmt::Display for Failure {
                 let lines: Vec<String> = errors.iter().map(|error| format!("{source}: {error}")).collect();
                 f.write_str(&lines.join("\n"))
             }
-            Self::Client(ClientError::Problem(problem)) => {
-                let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
-                f.write_str(detail)?;
-                problem.errors.iter().try_for_each(|error| {
-                    if *detail == error.to_string() { Ok(()) } else { write!(f, "\n  {error}") }
-                })
-            }
+            Self::Client(ClientError::Problem(problem)) if problem.detail.is_empty() => f.write_str(&problem.title),
             Self::Client(error) => error.fmt(f),
             Self::File { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Self::Other(error) => write!(f, "{error:#}"),

@@ -9,22 +9,19 @@ mod view;
 use std::pin::Pin;
 use std::time::Duration;
 
-use chaos_api::{Client, EventEnvelope, EventsQuery, ExperimentDetail, StopRequest, StopResponse};
-use chaos_core::run::{Phase, RunId};
+use chaos_api::{Client, ClientError, EventEnvelope, EventsQuery, ExperimentDetail, StopRequest, StopResponse};
+use chaos_core::run::{Effect, Phase, RunId};
+use chaos_core::spec::ExperimentKey;
 use futures_util::StreamExt as _;
 
 use crate::exit::Failure;
-use crate::output::{Output, complain};
+use crate::output::Output;
 use crate::signals::{Signal, Signals};
 use live::Live;
 use view::View;
 
 /// Time between two drawings of the live view.
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
-/// A stream that breaks is opened again so often in a row.
-const RESUMES_MAX: u32 = 5;
-/// Time before it is.
-const RESUME_AFTER: Duration = Duration::from_millis(200);
 
 /// How a watched run ended.
 #[derive(Debug)]
@@ -37,7 +34,7 @@ pub(crate) struct Ended {
     pub(crate) signal: Option<Signal>,
 }
 
-type Stopping = Pin<Box<dyn Future<Output = Result<StopResponse, chaos_api::ClientError>> + Send>>;
+type Stopping = Pin<Box<dyn Future<Output = Result<StopResponse, ClientError>> + Send>>;
 
 /// Watches the run until it is finished. A signal asks for a stop and goes on watching until the revert is proven.
 ///
@@ -50,6 +47,7 @@ pub(crate) async fn follow(
     signals: &mut Signals,
     out: &Output,
 ) -> Result<Ended, Failure> {
+    let key = started.record.key();
     let mut watch = Watch {
         client,
         out,
@@ -57,26 +55,31 @@ pub(crate) async fn follow(
         live: out.is_live().then(Live::new),
         stopping: None,
         signal: None,
-        position: 0,
     };
     let outcome = watch.until_finished(run, signals).await;
     if let Some(live) = watch.live.take() {
         live.clear();
     }
-    outcome?;
-    let (name, namespace) = (&started.record.name, &started.record.namespace);
-    let mut detail = client.experiment(name, namespace).await?;
+    outcome.map_err(|error| lost(&key, error))?;
+    let mut detail = client.get(&key).await?;
     if detail.latest.as_ref().is_none_or(|latest| latest.summary.run != *run) {
-        let of_run = client.run(name, namespace, run).await?;
+        let of_run = client.run(&key, run).await?;
         detail.record = detail.record.with_run(&of_run.summary);
         detail.latest = Some(of_run);
     }
     let code = detail.record.exit_code.unwrap_or(crate::exit::INTERNAL);
     let code = match watch.signal {
-        Some(signal) if code == 130 => signal.exit_code(),
+        Some(signal) if code == Signal::Interrupt.exit_code() => signal.exit_code(),
         _ => code,
     };
     Ok(Ended { detail, code, signal: watch.signal })
+}
+
+fn lost(key: &ExperimentKey, error: ClientError) -> Failure {
+    Failure::Other(anyhow::Error::new(error).context(format!(
+        "lost sight of {key}; if its owner died, every fault is undone within its lease; `chaos status {}` tells",
+        key.name
+    )))
 }
 
 struct Watch<'w> {
@@ -86,59 +89,27 @@ struct Watch<'w> {
     live: Option<Live>,
     stopping: Option<Stopping>,
     signal: Option<Signal>,
-    position: u64,
 }
 
 impl Watch<'_> {
-    async fn until_finished(&mut self, run: &RunId, signals: &mut Signals) -> Result<(), Failure> {
-        let mut breaks = 0;
-        loop {
-            let before = self.position;
-            let error = match self.one_stream(run, signals).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => None,
-                Err(error) => Some(error),
-            };
-            breaks = if self.position > before { 1 } else { breaks + 1 };
-            // A run that ended while nobody listened has nothing more to say.
-            let name = (self.view.name.as_str(), self.view.namespace.as_str());
-            let summary = self.client.run(name.0, name.1, run).await.map(|detail| detail.summary);
-            match (summary, error) {
-                (Ok(summary), _) if summary.phase == Phase::Finished => return Ok(()),
-                (Err(error), _) | (_, Some(error)) if breaks > RESUMES_MAX => return Err(self.lost(error)),
-                (Ok(_), None) if breaks > RESUMES_MAX => {
-                    return Err(Failure::Other(anyhow::anyhow!("the server closes the stream of events again and again")));
-                }
-                _ => tokio::time::sleep(RESUME_AFTER).await,
-            }
-        }
-    }
-
-    fn lost(&self, error: chaos_api::ClientError) -> Failure {
-        Failure::Other(anyhow::Error::new(error).context(format!(
-            "lost sight of {}/{}; if its owner died, every fault is undone within its lease of 15s: `chaos status {0}` tells",
-            self.view.namespace, self.view.name
-        )))
-    }
-
-    /// Reads one stream to its end; true when the run is finished.
-    async fn one_stream(&mut self, run: &RunId, signals: &mut Signals) -> Result<bool, chaos_api::ClientError> {
-        let query = EventsQuery { after: Some(self.position), run: Some(run.clone()), ..EventsQuery::default() };
-        let mut events = Box::pin(self.client.events(&query));
+    /// The stream goes on by itself after a broken connection, and ends with the run.
+    async fn until_finished(&mut self, run: &RunId, signals: &mut Signals) -> Result<(), ClientError> {
+        let query = EventsQuery { after: Some(0), run: Some(run.clone()), ..EventsQuery::default() };
+        let mut events = Box::pin(self.client.events(query));
         let mut redraw = tokio::time::interval(REDRAW_EVERY);
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    None => return Ok(false),
+                    None => return Ok(()),
                     Some(event) => {
-                        if self.take(&event?) {
-                            return Ok(true);
+                        if self.take(&event?.1) {
+                            return Ok(());
                         }
                     }
                 },
                 signal = signals.next() => self.interrupt(signal),
-                Some(stopped) = ended(&mut self.stopping) => self.stopped(stopped),
-                _ = redraw.tick() => if let Some(live) = &mut self.live {
+                stopped = ended(&mut self.stopping) => self.stopped(stopped),
+                _ = redraw.tick() => if let Some(live) = &self.live {
                     live.draw(&self.view);
                 },
             }
@@ -146,20 +117,13 @@ impl Watch<'_> {
     }
 
     fn take(&mut self, event: &EventEnvelope) -> bool {
-        self.position = event.position;
         self.view.apply(event);
-        let line = line::of(&event.record);
-        match &mut self.live {
+        match &self.live {
             Some(live) => live.draw(&self.view),
-            None if self.out.quiet => {}
-            None => {
-                if let Some(line) = line.filter(|line| self.out.verbose > 0 || !line.detail) {
-                    complain(&line.text);
-                }
-            }
+            None => print_line(event, self.out),
         }
         // The summary may be later than the record: the record with the last effect ends it.
-        event.record.effects.iter().any(|effect| matches!(effect, chaos_core::run::Effect::Finish))
+        event.record.effects.contains(&Effect::Finish)
     }
 
     fn interrupt(&mut self, signal: Signal) {
@@ -174,12 +138,12 @@ impl Watch<'_> {
         }
         self.signal = Some(signal);
         self.say(&format!("{signal}: stopping and reverting everything"));
-        let (client, name, namespace) = (self.client.clone(), self.view.name.clone(), self.view.namespace.clone());
+        let (client, key) = (self.client.clone(), self.view.key.clone());
         let request = StopRequest { reason: Some(format!("interrupted by {signal}")), interrupted: true };
-        self.stopping = Some(Box::pin(async move { client.stop(&name, &namespace, &request).await }));
+        self.stopping = Some(Box::pin(async move { client.stop(&key, &request).await }));
     }
 
-    fn stopped(&mut self, outcome: Result<StopResponse, chaos_api::ClientError>) {
+    fn stopped(&mut self, outcome: Result<StopResponse, ClientError>) {
         match outcome {
             Ok(response) if response.is_complete() => {
                 self.say(&format!("everything reverted, proven after {:.0} ms", response.took_ms));
@@ -197,14 +161,17 @@ impl Watch<'_> {
     }
 }
 
-/// The outcome of a stop that was asked for, once there is one; never without a stop.
-async fn ended(stopping: &mut Option<Stopping>) -> Option<Result<StopResponse, chaos_api::ClientError>> {
-    match stopping {
-        None => std::future::pending().await,
-        Some(stop) => {
-            let outcome = stop.await;
-            *stopping = None;
-            Some(outcome)
-        }
+/// Says an event on standard error, if it is worth saying.
+pub(crate) fn print_line(event: &EventEnvelope, out: &Output) {
+    if let Some(line) = line::of(&event.record).filter(|line| out.verbose > 0 || !line.detail) {
+        out.note(&line.text);
     }
+}
+
+/// The outcome of a stop that was asked for; never without a stop.
+async fn ended(stopping: &mut Option<Stopping>) -> Result<StopResponse, ClientError> {
+    let Some(stop) = stopping else { return std::future::pending().await };
+    let outcome = stop.await;
+    *stopping = None;
+    outcome
 }

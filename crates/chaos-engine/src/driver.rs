@@ -25,6 +25,8 @@ use crate::preflight::{host_target, resolve};
 
 /// Events that are journalled together at most.
 const BATCH_MAX: usize = 64;
+/// Records kept for the undo of a run whose journal is nearly full: a few for each instance that a node may have.
+const RECORDS_RESERVED: u64 = 50_000;
 /// How often a journal that can't be written is tried again once the run has ended.
 const JOURNAL_TRIES: u32 = 20;
 /// Time between these tries.
@@ -155,7 +157,7 @@ impl Driver {
                 self.execute(effect).await;
             }
         }
-        let full = self.seq >= RECORDS_MAX - BATCH_MAX as u64;
+        let full = self.seq >= RECORDS_MAX - RECORDS_RESERVED;
         if (!written || full) && self.state.phase != Phase::Finished && self.state.stop.is_none() {
             let reason = if full { "the journal is full" } else { "the journal can't be written" }.to_owned();
             let _ = self.events.send(Event::StopRequested(Stop { cause: StopCause::Journal, reason }));

@@ -1,4 +1,5 @@
-//! How fast the journal takes records: one writer, many at once, and a plain append to a file with a flush for each.
+//! How fast the journal takes records: one writer, many at once, and a plain append to a file with a flush for each;
+//! then how long a page of a long list takes.
 //!
 //! `cargo run --release -p chaos-store --example append_rate [FOLDER]`; the folder says which disk is measured.
 #![expect(clippy::print_stdout, reason = "a measurement is for people to read")]
@@ -12,13 +13,14 @@ use std::time::{Duration, Instant};
 use chaos_core::journal::{Record, RunHeader, RunSummary};
 use chaos_core::port::{Owner, Store as _};
 use chaos_core::run::{Event, RunId, RunState, Stop, StopCause};
-use chaos_core::spec::parse_documents;
-use chaos_store::SqlStore;
+use chaos_core::spec::{Experiment, parse_documents};
+use chaos_store::{ExperimentFilter, SqlStore};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 const APPENDS: u64 = 2000;
 const RUNS: u64 = 100;
+const EXPERIMENTS: u64 = 10_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -40,7 +42,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     times.sort();
     report(&format!("{RUNS} runs at once"), times);
     println!("{:>42.0} records/s together", (each * RUNS) as f64 / elapsed.as_secs_f64());
+    pages(&store).await?;
     store.close().await;
+    Ok(())
+}
+
+async fn pages(store: &SqlStore) -> Result<(), Box<dyn Error>> {
+    for chunk in 0..EXPERIMENTS / 200 {
+        let documents: Vec<_> = (0..200)
+            .map(|number| experiment(&format!("e{:05}", chunk * 200 + number)))
+            .collect::<Result<_, _>>()?;
+        try_join_all(documents.iter().map(|document| store.register(document, Timestamp::UNIX_EPOCH)))
+            .await?;
+    }
+    let (mut times, mut cursor) = (Vec::new(), None);
+    loop {
+        let start = Instant::now();
+        let page = store.list(&ExperimentFilter::default(), 50, cursor.as_ref()).await?;
+        times.push(start.elapsed());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    report("pages of 50 experiments", times);
     Ok(())
 }
 
@@ -59,15 +84,18 @@ fn plain_file(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn create(store: &SqlStore, run: &str) -> Result<RunHeader, Box<dyn Error>> {
+fn experiment(name: &str) -> Result<Experiment, Box<dyn Error>> {
     let document = format!(
-        "{{apiVersion: chaos.engineering/v1, kind: Experiment, metadata: {{name: {run}}}, \
+        "{{apiVersion: chaos.engineering/v1, kind: Experiment, metadata: {{name: {name}}}, \
          spec: {{target: {{host: {{app: orchestrator}}}}, faults: [{{pod_kill: {{}}}}]}}}}"
     );
-    let experiment = parse_documents(&document).map_err(|errors| format!("{errors:?}"))?.remove(0);
+    Ok(parse_documents(&document).map_err(|errors| format!("{errors:?}"))?.remove(0))
+}
+
+async fn create(store: &SqlStore, run: &str) -> Result<RunHeader, Box<dyn Error>> {
     let header = RunHeader {
         run: RunId(run.to_owned()),
-        experiment,
+        experiment: experiment(run)?,
         seed: 7,
         threshold: 0.8,
         overrides: Default::default(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chaos_core::port::{Evidence, InjectionReport, ReportSink};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
-use tokio::io::unix::AsyncFd;
+use chaos_core::target::ProcessRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -17,7 +17,6 @@ use super::State;
 use super::spawn::Spawned;
 use crate::holder::wire::{self, Command, Lines};
 use crate::sweep;
-use crate::sys::pidfd::PidFd;
 use crate::undo::UndoLog;
 
 /// Most commands that wait to be written to one fault process.
@@ -78,7 +77,7 @@ pub(super) fn attach(
 ) -> Result<(), String> {
     spawned.control.set_nonblocking(true).map_err(|error| error.to_string())?;
     let control = UnixStream::from_std(spawned.control).map_err(|error| error.to_string())?;
-    let process = AsyncFd::new(spawned.process).map_err(|error| error.to_string())?;
+    let process = spawned.process;
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let open = Arc::new(Mutex::new(injections.into_iter().collect()));
     let _ = commands.try_send(first);
@@ -93,7 +92,7 @@ struct Task {
     run: RunId,
     control: UnixStream,
     queue: mpsc::Receiver<Vec<u8>>,
-    process: AsyncFd<PidFd>,
+    process: ProcessRef,
     lines: Lines,
     open: Arc<Injections>,
     log: UndoLog,
@@ -102,16 +101,13 @@ struct Task {
 
 impl Task {
     /// Serves the link until every injection is final and the fault process has ended.
-    async fn serve(mut self, mut child: std::process::Child) {
+    async fn serve(mut self, mut child: tokio::process::Child) {
         while !self.is_done() && self.turn().await {}
         // Closing the socket is how a fault process that has nothing left to do is told to end.
         let _ = self.control.shutdown().await;
         while self.read().await {}
-        let _ = self.process.readable().await;
-        // It has ended: this only takes its status, so that no zombie stays.
-        let _ = child.wait();
-        let identity = self.process.get_ref().identity();
-        self.state.registered().retain(|process| *process != identity);
+        let _ = child.wait().await;
+        self.state.registered().retain(|process| *process != self.process);
         self.settle_what_is_left().await;
     }
 

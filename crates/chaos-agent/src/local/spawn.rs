@@ -2,15 +2,15 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use chaos_core::run::RunId;
+use chaos_core::target::ProcessRef;
+use tokio::process::{Child, Command};
 
 use crate::holder;
 use crate::sys::SysError;
-use crate::sys::pidfd::PidFd;
 
 /// Room for the titles of workers, which overwrite the arguments.
 const TITLE_ROOM: &str = "----------------------------------------------------------------------------";
@@ -19,7 +19,7 @@ const TITLE_ROOM: &str = "------------------------------------------------------
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) child: Child,
-    pub(super) process: PidFd,
+    pub(super) process: ProcessRef,
     pub(super) control: UnixStream,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Spawned {
 pub(super) fn holder(executable: &Path, run: &RunId) -> Result<Spawned, SysError> {
     let failed = |source| SysError::io(format!("starting {} as a fault process", executable.display()), source);
     let (control, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut child = Command::new(executable)
+    let child = Command::new(executable)
         .arg0(holder::NAME)
         .arg(&run.0)
         .arg(TITLE_ROOM)
@@ -39,14 +39,8 @@ pub(super) fn holder(executable: &Path, run: &RunId) -> Result<Spawned, SysError
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
-    let opened = i32::try_from(child.id()).map_err(|_| SysError::Gone { pid: 0 }).and_then(PidFd::open_pid);
-    match opened {
-        Ok(process) => Ok(Spawned { child, process, control }),
-        Err(error) => {
-            // It has ended at once, or can't be watched: without a link it does nothing and ends.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
-    }
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+    // One that can't be identified sees its socket close, does nothing and ends.
+    let process = crate::sys::proc::identity(pid)?;
+    Ok(Spawned { child, process, control })
 }

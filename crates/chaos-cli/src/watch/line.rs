@@ -48,7 +48,7 @@ fn words(event: &Event) -> Option<(String, bool)> {
             let text = format!("probe {} {phase}: {} of {} passed{problem}", sample.probe, sample.passed, sample.measured);
             (text, sample.passed == sample.measured)
         }
-        Event::Elapsed(timer) => (format!("{} is over", timer_name(*timer)?), true),
+        Event::Elapsed(timer) => (timer_words(*timer).to_owned(), !matches!(timer, Timer::Run | Timer::Revert | Timer::Recovery)),
         Event::Redrawn { chosen, .. } => {
             let ids: Vec<&str> = chosen.iter().map(|instance| instance.id.as_str()).collect();
             let text = if ids.is_empty() { "drawn again: the cap leaves no room".to_owned() } else { format!("drawn again: {}", ids.join(", ")) };
@@ -62,11 +62,14 @@ fn words(event: &Event) -> Option<(String, bool)> {
     })
 }
 
-fn timer_name(timer: Timer) -> Option<&'static str> {
+fn timer_words(timer: Timer) -> &'static str {
     match timer {
-        Timer::Baseline => Some("the time of the baseline"),
-        Timer::Duration => Some("the duration"),
-        _ => None,
+        Timer::Baseline => "the time of the baseline is over",
+        Timer::Run => "the duration is over",
+        Timer::Item(_) => "the duration of a fault is over",
+        Timer::Repeat(_) => "time for another draw",
+        Timer::Revert => "the undo takes too long",
+        Timer::Recovery => "recovery takes too long",
     }
 }
 

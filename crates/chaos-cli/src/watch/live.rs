@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use chaos_core::run::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::view::View;
@@ -49,7 +48,7 @@ impl Live {
     /// Draws the run as it is now.
     pub(super) fn draw(&self, view: &View) {
         let seconds = |duration: Duration| output::seconds(duration.as_secs_f64());
-        self.head.set_prefix(format!("{}/{} {:<10}", view.namespace, view.name, phase_name(view.phase)));
+        self.head.set_prefix(format!("{} {:<10}", view.key, view.phase.to_string()));
         if let Some((active, whole)) = view.active() {
             self.head.set_style(self.bar.clone());
             self.head.set_length(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX).max(1));
@@ -82,8 +81,4 @@ impl Live {
         }
         let _ = self.lines.clear();
     }
-}
-
-fn phase_name(phase: Phase) -> String {
-    phase.to_string()
 }

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use chaos_api::{EventEnvelope, ExperimentDetail};
 use chaos_core::run::{Event, InjectionId, InjectionState, Phase};
-use chaos_core::spec::ProbePhase;
+use chaos_core::spec::{ExperimentKey, ProbePhase};
 
 /// A run as the live view shows it.
 #[derive(Debug)]
 pub(crate) struct View {
-    pub(super) name: String,
-    pub(super) namespace: String,
+    pub(super) key: ExperimentKey,
     pub(super) phase: Phase,
     pub(super) injections: BTreeMap<InjectionId, InjectionState>,
     pub(super) probes: BTreeMap<String, Counts>,
@@ -37,8 +36,7 @@ impl View {
     /// Nothing has happened yet.
     pub(super) fn new(started: &ExperimentDetail) -> Self {
         Self {
-            name: started.record.name.clone(),
-            namespace: started.record.namespace.clone(),
+            key: started.record.key(),
             phase: Phase::Preflight,
             injections: BTreeMap::new(),
             probes: BTreeMap::new(),

@@ -31,6 +31,9 @@ const ATTEMPTS: usize = 3;
 /// Requests under way at the same time; one more is refused.
 const IN_FLIGHT: usize = 512;
 
+/// A timer this late says that the balancer itself had no processor: answers may lie there unread.
+const STALLED: Duration = Duration::from_millis(20);
+
 /// Sends requests on to the replicas.
 pub(super) struct Forwarder {
     fleet: Arc<Fleet>,
@@ -119,7 +122,7 @@ impl Forwarder {
     async fn attempt(&self, mut choice: Choice, path: &str, tried: &[u16]) -> Result<Answer, Failure> {
         let url = format!("http://127.0.0.1:{}{path}", choice.port);
         let call = timeout(self.attempt_timeout, call(&self.client, url));
-        let slow_at = tokio::time::Instant::now() + self.slow_call;
+        let mut slow_at = tokio::time::Instant::now() + self.slow_call;
         tokio::pin!(call);
         let mut ticket = choice.ticket;
         let mut unsuspected = ticket.is_some();
@@ -135,6 +138,10 @@ impl Forwarder {
                     }
                 }
                 () = sleep_until(slow_at), if unsuspected => {
+                    if slow_at.elapsed() > STALLED {
+                        slow_at = tokio::time::Instant::now() + STALLED;
+                        continue;
+                    }
                     unsuspected = false;
                     if self.fleet.may_suspect() {
                         choice.slot.report(ticket.take(), false);

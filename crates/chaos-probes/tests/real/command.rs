@@ -13,13 +13,24 @@ fn command(argv: &[&str]) -> serde_json::Value {
     json!({ "command": { "argv": argv }, "timeout": "5s" })
 }
 
-/// Processes, zombies too, that have this text in their command line or are children of ours by that name.
+/// Processes that have this text in their command line.
 fn running(marker: &str) -> usize {
     let entries = fs::read_dir("/proc").expect("proc is mounted");
     entries
         .flatten()
         .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
         .filter(|cmdline| String::from_utf8_lossy(cmdline).contains(marker))
+        .count()
+}
+
+/// Children of this process that have ended and wait to be reaped.
+fn unreaped() -> usize {
+    let ours = format!(") Z {} ", std::process::id());
+    let entries = fs::read_dir("/proc").expect("proc is mounted");
+    entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| stat.contains(&ours))
         .count()
 }
 
@@ -68,6 +79,8 @@ async fn at_the_timeout_the_whole_group_is_killed_and_reaped() {
     let sample = once(json!({ "command": { "argv": ["sh", "-c", script] }, "timeout": "300ms" })).await;
     assert_failed(&sample, "not finished within 300.0ms");
     eventually("the group is gone", async || running(&marker) == 0).await;
+    // Those of other tests come and go.
+    eventually("the program is reaped", async || unreaped() == 0).await;
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ struct RealPrometheus {
 }
 
 impl RealPrometheus {
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     fn start() -> Option<Self> {
         if !Path::new(PROMETHEUS).exists() {
             eprintln!("skipped: {PROMETHEUS} is not installed");

@@ -1,0 +1,176 @@
+//! What happened, in words, one line for each thing that mattered.
+//!
+//! Owns the choice of what is worth a line: samples that change nothing have none. Bounded by [`TIMELINE_MAX`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chaos_core::journal::{Record, RunHeader};
+use chaos_core::port::InjectionReport;
+use chaos_core::run::{Event, Phase, ProbeSample, Resolution, RunState, Timer};
+use chaos_core::spec::ProbePhase;
+
+use super::TimelineEntry;
+use super::fold::{kind_of, seconds};
+use super::secrets::Secrets;
+
+/// The most entries of a timeline; the first and the last halves are kept.
+pub const TIMELINE_MAX: usize = 400;
+
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    first: Vec<TimelineEntry>,
+    last: VecDeque<TimelineEntry>,
+    omitted: usize,
+    /// Did the latest sample of this probe in this phase pass?
+    passing: BTreeMap<(String, ProbePhase), bool>,
+    /// The latest score and number of ready instances that were told.
+    health: Option<(String, usize)>,
+}
+
+impl Timeline {
+    /// Tells a record, which took the run from the phase `before` to where `state` is.
+    pub(super) fn add(
+        &mut self,
+        header: &RunHeader,
+        secrets: &Secrets,
+        before: Phase,
+        state: &RunState,
+        record: &Record,
+    ) {
+        let entry = |what: String| TimelineEntry {
+            at_seconds: seconds(record.elapsed_ms),
+            at: record.at,
+            phase: state.phase,
+            what,
+        };
+        // Whatever comes in after the end changes nothing and is not told.
+        if before != Phase::Finished
+            && let Some(what) = self.tell(header, before, state, &record.event)
+        {
+            self.push(entry(secrets.scrub(&what)));
+        }
+        if state.phase == before {
+            return;
+        }
+        match (&state.outcome, state.phase) {
+            (Some(outcome), _) => self.push(entry(format!("finished: {}", outcome.verdict))),
+            (None, Phase::Reverting) => self.push(entry("asked for the undo of everything".into())),
+            (None, Phase::Recovering) => self.push(entry("everything is proven undone".into())),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, entry: TimelineEntry) {
+        if self.first.len() < TIMELINE_MAX / 2 {
+            return self.first.push(entry);
+        }
+        self.last.push_back(entry);
+        if self.last.len() > TIMELINE_MAX / 2 {
+            self.last.pop_front();
+            self.omitted += 1;
+        }
+    }
+
+    pub(super) fn omitted(&self) -> usize {
+        self.omitted
+    }
+
+    pub(super) fn into_entries(self) -> Vec<TimelineEntry> {
+        self.first.into_iter().chain(self.last).collect()
+    }
+
+    fn tell(&mut self, header: &RunHeader, before: Phase, state: &RunState, event: &Event) -> Option<String> {
+        match event {
+            Event::Started => Some("started".into()),
+            Event::Resolved(resolution) => Some(resolved(header, resolution)),
+            Event::Failed(failure) => Some(format!("failed: {}", failure_text(failure))),
+            Event::Probed(sample) => self.probed(sample),
+            Event::BaselineEnded | Event::Elapsed(Timer::Baseline) => {
+                (before == Phase::Baseline).then(|| "the baseline is measured".into())
+            }
+            Event::Injection(report) => Some(injection(header, state, report)),
+            Event::Elapsed(timer) => elapsed(before, *timer),
+            Event::Redrawn { item, chosen } => {
+                let ids: Vec<&str> = chosen.iter().map(|one| one.id.as_str()).collect();
+                let drawn =
+                    if ids.is_empty() { "nothing: the cap leaves no room".into() } else { ids.join(", ") };
+                Some(format!("{} drew {drawn}", kind_of(header, *item)))
+            }
+            Event::Health { health, ready } => {
+                let score = health.score.value().map(|score| format!("{score:.2}"));
+                let told = (score.unwrap_or_else(|| "none".into()), *ready);
+                (self.health.replace(told.clone()) != Some(told))
+                    .then(|| format!("{ready} instances ready, {}", health.explain(header.threshold)))
+            }
+            Event::StopRequested(stop) => Some(format!("stop: {}", stop.reason)),
+        }
+    }
+
+    fn probed(&mut self, sample: &ProbeSample) -> Option<String> {
+        let passing = sample.passed >= sample.measured;
+        let had = self.passing.insert((sample.probe.clone(), sample.phase), passing);
+        let ProbeSample { probe, measured, passed, problem, .. } = sample;
+        match (had, passing) {
+            (Some(true), true) | (Some(false), false) => None,
+            (None, true) => Some(format!("probe {probe} passes ({passed} of {measured})")),
+            (Some(false), true) => Some(format!("probe {probe} passes again ({passed} of {measured})")),
+            (_, false) => {
+                let problem = problem.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+                Some(format!("probe {probe} does not pass ({passed} of {measured}){problem}"))
+            }
+        }
+    }
+}
+
+fn resolved(header: &RunHeader, resolution: &Resolution) -> String {
+    let Resolution { matching, ready, selection, decisions, health, .. } = resolution;
+    let refused: Vec<&str> = decisions.iter().filter(|one| !one.passed).map(|one| one.gate.name()).collect();
+    let gates = if refused.is_empty() {
+        "every gate passed".to_owned()
+    } else {
+        format!("refused by {}", refused.join(", "))
+    };
+    format!(
+        "{} instances match, {ready} ready; seed {} drew {}; {}; {gates}",
+        matching.len(),
+        selection.seed,
+        selection.chosen.join(", "),
+        health.explain(header.threshold)
+    )
+}
+
+fn failure_text(failure: &chaos_core::run::Failure) -> String {
+    use chaos_core::run::Failure;
+    match failure {
+        Failure::Target(text)
+        | Failure::Node(text)
+        | Failure::Apply(text)
+        | Failure::Baseline(text)
+        | Failure::BaselineWithoutData(text)
+        | Failure::Recovery(text)
+        | Failure::Abandoned(text) => text.clone(),
+        Failure::Gates(texts) => texts.join("; "),
+    }
+}
+
+fn injection(header: &RunHeader, state: &RunState, report: &InjectionReport) -> String {
+    let hit = state.injections.iter().find(|one| one.id == report.injection);
+    let whom = hit.map_or_else(
+        || report.injection.to_string(),
+        |one| format!("{} on {}", kind_of(header, one.item), one.instance.id),
+    );
+    let proof = report.evidence.first().map(|one| format!(" ({}: {})", one.source, one.observed));
+    let error = report.error.as_deref().map(|text| format!(": {text}"));
+    format!("{whom} is {}{}{}", report.state, proof.unwrap_or_default(), error.unwrap_or_default())
+}
+
+fn elapsed(before: Phase, timer: Timer) -> Option<String> {
+    match (before, timer) {
+        (Phase::Active, Timer::Run) => Some("the duration is over".into()),
+        (Phase::Active, Timer::Item(item)) => Some(format!("the duration of fault {item} is over")),
+        (Phase::Active, Timer::Repeat(item)) => Some(format!("fault {item} repeats")),
+        (Phase::Reverting, Timer::Revert) => Some("the undo takes too long".into()),
+        (Phase::Recovering, Timer::Recovery) => Some("the time to recover is over".into()),
+        _ => None,
+    }
+}

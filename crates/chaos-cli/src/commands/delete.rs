@@ -1,0 +1,44 @@
+//! `chaos delete`: an experiment goes, with its runs.
+
+use clap::Args;
+
+use crate::args::ExperimentArgs;
+use crate::config::Settings;
+use crate::connect::Connection;
+use crate::exit::{Failure, REVERT_INCOMPLETE};
+use crate::output::Output;
+use crate::show;
+
+const LONG: &str = "\
+Deletes an experiment with its runs and their journals. An active run is stopped and reverted first; when its undo is \
+not proven, the exit code is 7.";
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  chaos delete orchestrator-pod-kill
+  chaos delete checkout-latency --namespace shop --reason 'renamed'";
+
+/// Options of the verb.
+#[derive(Debug, Args)]
+#[command(long_about = LONG, after_long_help = EXAMPLES)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+    /// Why, for the journal of a run that is stopped by it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Does it.
+pub(crate) async fn run(args: &DeleteArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
+    let key = args.experiment.key();
+    let connection = Connection::open(settings, false, out).await?;
+    let response = connection.client.delete(&key, args.reason.as_deref()).await;
+    connection.close().await;
+    let response = response?;
+    out.record(&response, || {
+        let deleted = format!("deleted {key}");
+        if response.runs.is_empty() { deleted } else { format!("{}\n{deleted}", show::stopped(&response)) }
+    })?;
+    Ok(if response.is_complete() { 0 } else { REVERT_INCOMPLETE })
+}

@@ -1,0 +1,54 @@
+//! `chaos stop`: the emergency stop of one run or of all.
+
+use chaos_api::StopRequest;
+use clap::Args;
+
+use crate::config::Settings;
+use crate::connect::Connection;
+use crate::exit::{Failure, REVERT_INCOMPLETE};
+use crate::output::Output;
+use crate::show;
+
+const LONG: &str = "\
+Stops a run in whatever phase it is, also while it waits or injects, and returns when every fault is proven reverted. \
+Prints how long that took. What could not be proven is named, and the exit code is 7 then: act now.";
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  chaos stop orchestrator-pod-kill
+  chaos stop --all --reason 'customers notice'";
+
+/// Options of the verb.
+#[derive(Debug, Args)]
+#[command(long_about = LONG, after_long_help = EXAMPLES)]
+pub(crate) struct StopArgs {
+    /// Name of the experiment
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    name: Option<String>,
+    /// Its namespace
+    #[arg(short, long, value_name = "NS", default_value = "default")]
+    namespace: String,
+    /// Everything that runs or waits
+    #[arg(long)]
+    all: bool,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Does it.
+pub(crate) async fn run(args: &StopArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
+    let connection = Connection::open(settings, false, out).await?;
+    let request = StopRequest { reason: args.reason.clone(), interrupted: false };
+    let response = match &args.name {
+        Some(name) => {
+            let key = chaos_core::spec::ExperimentKey { namespace: args.namespace.clone(), name: name.clone() };
+            connection.client.stop(&key, &request).await
+        }
+        None => connection.client.stop_all(&request).await,
+    };
+    connection.close().await;
+    let response = response?;
+    out.record(&response, || show::stopped(&response))?;
+    Ok(if response.is_complete() { 0 } else { REVERT_INCOMPLETE })
+}

@@ -1,0 +1,183 @@
+//! The configuration of a service: target app, threshold, Prometheus, signals, server.
+//!
+//! Owns the format of the file (contract §3), strict like a document. Flags and variables are the command line's.
+
+use std::path::Path;
+
+use chaos_core::spec::{DEFAULT_THRESHOLD, DocumentError, ShortRequest, parse_value, plain_values};
+use chaos_probes::SignalConfig;
+use serde::{Deserialize, Serialize};
+
+/// A configuration file; every field may be absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileConfig {
+    /// App that is meant when nothing names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_app: Option<String>,
+    /// Address of the server that commands talk to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Bearer token for it; a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// State folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<std::path::PathBuf>,
+    /// Cluster that is meant; this build reaches none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Limits.
+    #[serde(default, skip_serializing_if = "SafetyConfig::is_empty")]
+    pub safety: SafetyConfig,
+}
+
+/// `safety` of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SafetyConfig {
+    /// Health score (0 to 1) below which nothing starts or goes on, unless a document says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// Base URL of the Prometheus that signals and probes are read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<String>,
+    /// Health signals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<SignalConfig>,
+}
+
+impl SafetyConfig {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It has a defect.
+    #[error("the configuration {path} has a defect: {error}")]
+    Defect {
+        /// The file.
+        path: String,
+        /// The defect, with its place.
+        error: DocumentError,
+    },
+}
+
+impl FileConfig {
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// The first defect, with its path.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let mut values = plain_values(text)?;
+        if values.len() > 1 {
+            return Err(defect("", format!("{} documents", values.len()), "one configuration"));
+        }
+        let config: Self = parse_value(values.swap_remove(0))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a file; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it can't be read, or has a defect.
+    pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
+        let shown = || path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map(Some).map_err(|error| ConfigError::Defect { path: shown(), error }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ConfigError::Read { path: shown(), source }),
+        }
+    }
+
+    /// Checks what the types don't.
+    ///
+    /// # Errors
+    /// The first defect.
+    pub fn check(&self) -> Result<(), DocumentError> {
+        if let Some(threshold) = self.safety.threshold.filter(|value| !(0.0..=1.0).contains(value)) {
+            return Err(DocumentError {
+                value: Some(threshold.to_string()),
+                ..defect("safety.threshold", "out of range".to_owned(), "0 to 1")
+            });
+        }
+        if self.safety.prometheus.is_none() && !self.safety.signals.is_empty() {
+            let problem = "signals without a Prometheus to read them from".to_owned();
+            return Err(defect("safety.signals", problem, "safety.prometheus, a URL such as http://127.0.0.1:9090"));
+        }
+        Ok(())
+    }
+
+    /// App that is meant when nothing names one.
+    pub fn target_app(&self) -> &str {
+        self.target_app.as_deref().unwrap_or(ShortRequest::DEFAULT_APP)
+    }
+
+    /// Threshold of what names none.
+    pub fn threshold(&self) -> f64 {
+        self.safety.threshold.unwrap_or(DEFAULT_THRESHOLD)
+    }
+}
+
+fn defect(path: &str, problem: String, expected: &str) -> DocumentError {
+    DocumentError {
+        document: 0,
+        path: path.to_owned(),
+        value: None,
+        problem,
+        expected: Some(expected.to_owned()),
+        nearest: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_the_contract_is_read() {
+        let config = FileConfig::parse(
+            "
+targetApp: orchestrator
+safety:
+  threshold: 0.8
+  prometheus: http://127.0.0.1:9090
+  signals:
+    - { name: error-ratio, query: 'sum(rate(a[1m])) / sum(rate(b[1m]))', good: 0.01, bad: 0.10, weight: 2, critical: true }
+    - { name: up, query: 'avg(up{job=\"orchestrator\"})', good: 1, bad: 0.5 }
+",
+        )
+        .expect("valid");
+        assert_eq!(config.safety.signals.len(), 2);
+        assert_eq!(config.safety.signals[1].weight, 1.0);
+        assert_eq!((config.target_app(), config.threshold()), ("orchestrator", 0.8));
+    }
+
+    #[test]
+    fn a_defect_has_its_path_and_the_nearest_name() {
+        let text = |text: &str| FileConfig::parse(text).expect_err("defective").to_string();
+        assert!(text("safety: { treshold: 1 }").contains("did you mean \"threshold\"?"));
+        assert_eq!(text("safety: { threshold: 2 }"), "safety.threshold: out of range: 2; expected 0 to 1");
+        assert!(text("safety: { signals: [ { name: a, query: b, good: 1, bad: 0 } ] }").starts_with("safety.signals: signals without"));
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(FileConfig::parse("# nothing\n").expect("valid"), FileConfig::default());
+    }
+}

@@ -1,0 +1,48 @@
+//! Every limit of the service, by name.
+//!
+//! Owns the numbers. It never enforces one.
+
+use std::time::Duration;
+
+/// The largest request body.
+pub const BODY_BYTES_MAX: usize = chaos_core::spec::DOCUMENT_BYTES_MAX;
+/// How long a request body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request head may take to arrive; also how long an idle connection is kept.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest request head.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// How long an answer may take to be made; longer than the deadline of any undo.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+/// Connections at a time; the next one waits.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Event streams at a time; the next one is refused.
+pub const STREAMS_MAX: usize = 64;
+/// Events that a stream reads from the journal at a time.
+pub const STREAM_PAGE: u32 = 200;
+/// Silence of a stream after which it says that it is still there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long an answer to a start waits for the gates, unless it is asked to wait otherwise.
+pub const GATES_WAIT: Duration = Duration::from_secs(5);
+/// The longest that it can be asked to wait.
+pub const GATES_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long connections may take to end when the service does.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a delete waits for the outcome of a run that it stopped.
+pub const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a measured health score is handed out again.
+pub const HEALTH_FRESH: Duration = Duration::from_secs(1);
+/// How long measuring it may take.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that must be free below the state folder for the service to be ready.
+pub const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Rows of a page when a request does not say.
+pub const PAGE_ROWS: u32 = 100;
+/// The most rows of a page.
+pub const PAGE_ROWS_MAX: u32 = chaos_store::PAGE_MAX;
+/// Runs whose first position is remembered, so that their streams need not search for it.
+pub const REMEMBERED_RUNS_MAX: usize = 4096;
+/// Series of probe metrics; beyond it the oldest are forgotten all at once.
+pub const PROBE_SERIES_MAX: usize = 1000;
+/// The longest reason that is taken.
+pub const REASON_CHARS_MAX: usize = 1000;

@@ -1,0 +1,74 @@
+//! What the program weighs: memory, bytes, start-up; and how punctual probes are.
+//!
+//! Owns these measurements.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::table::{Row, quantile};
+use crate::world::{World, program};
+
+const SERVER_MIB: f64 = 25.0;
+const VERSION_MS: f64 = 10.0;
+const BINARY_MIB: f64 = 30.0;
+const JITTER_MS: f64 = 5.0;
+
+/// Resident memory of an idle server.
+pub fn of_server(world: &World) -> Result<Vec<Row>> {
+    let resident = resident_mib(world.server_pid() as i32)?;
+    Ok(vec![Row::new(
+        "resident memory, idle server",
+        format!("{resident:.1} MiB"),
+        format!("≤ {SERVER_MIB} MiB"),
+        resident <= SERVER_MIB,
+    )])
+}
+
+/// `VmRSS` in MiB.
+pub fn resident_mib(pid: i32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("read {pid}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS is no number")?;
+    Ok(kib / 1024.0)
+}
+
+/// Start-up and size of the program.
+pub fn of_program() -> Result<Vec<Row>> {
+    let chaos = program("chaos")?;
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let begin = Instant::now();
+        Command::new(&chaos).arg("--version").stdout(Stdio::null()).status().context("run chaos --version")?;
+        times.push(begin.elapsed().as_secs_f64() * 1000.0);
+    }
+    let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
+    let bytes = std::fs::metadata(&chaos).context("look at the program")?.len() as f64 / (1024.0 * 1024.0);
+    Ok(vec![
+        Row::new(
+            "chaos --version, 100 times",
+            format!("p50 {p50:.1} ms, p99 {p99:.1} ms"),
+            format!("p50 ≤ {VERSION_MS} ms"),
+            p50 <= VERSION_MS,
+        ),
+        Row::new("program chaos", format!("{bytes:.1} MiB"), format!("≤ {BINARY_MIB} MiB"), bytes <= BINARY_MIB),
+    ])
+}
+
+/// Start-time jitter of a thousand probes a second, as the example of chaos-probes prints it.
+pub fn probe_jitter() -> Result<Row> {
+    let example = program("examples/jitter")?;
+    let output = Command::new(&example).stdin(Stdio::null()).output().context("run the jitter example")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let p99 = text
+        .split_whitespace()
+        .skip_while(|word| !word.starts_with("p99"))
+        .nth(1)
+        .and_then(|word| word.trim_end_matches("ms").parse::<f64>().ok());
+    let what = "probes: 1,000 a second over 10 s, start-time jitter p99";
+    Ok(match p99 {
+        Some(p99) => Row::new(what, format!("{p99:.2} ms"), format!("≤ {JITTER_MS} ms"), p99 <= JITTER_MS),
+        None => Row::new(what, format!("no figure in {:?}", text.trim()), format!("≤ {JITTER_MS} ms"), false),
+    })
+}
