@@ -4,3 +4,4 @@
 //! soak. It is never shipped, and no crate of the product depends on it.
 
 pub mod room;
+pub mod snapshot;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-pub use init::init;
+pub use init::{bring_loopback_up, init};
 
 /// Set inside of a room.
 pub const INSIDE: &str = "CHAOS_E2E_ROOM";

@@ -20,6 +20,18 @@ use serde::{Deserialize, Serialize};
 
 pub use timeline::TIMELINE_MAX;
 
+/// Instances that one line names.
+const NAMED_MAX: usize = 20;
+
+/// The first of them by name, and how many more there are.
+pub(crate) fn named<T: AsRef<str>>(names: &[T]) -> String {
+    let first: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 /// A journal that no run can have written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot replay record {seq} of run {run}")]

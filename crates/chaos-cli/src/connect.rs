@@ -13,7 +13,8 @@ use chaos_server::{FileConfig, Listen, RunningServer, ServerConfig, StartError};
 
 use crate::config::Settings;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::commands::serve;
+use crate::output::{Output, complain};
 
 /// The longest path that a Unix socket may have, with room for the byte at its end.
 const SOCKET_PATH_MAX: usize = 100;
@@ -163,11 +164,39 @@ fn socket_path(state: &Path) -> PathBuf {
 }
 
 /// Undoes what a dead process left, then starts the service in this process.
+///
+/// # Errors
+/// [`StartError`]; a state folder that belongs to another process among them.
 pub(crate) async fn start(
     settings: &Settings,
     listen: Listen,
     owner: Owner,
     out: &Output,
 ) -> Result<RunningServer, StartError> {
-    todo(settings, listen, owner, out)
+    let state_dir = settings.state.value.clone();
+    let swept = sweep(&state_dir);
+    serve::say_swept(&swept, out);
+    let node = LocalNode::new(LocalConfig::new(&state_dir));
+    let config = ServerConfig {
+        state_dir,
+        listen,
+        owner,
+        as_server: owner == Owner::Server,
+        config: settings.service(),
+        token: None,
+        node: Arc::new(node),
+        swept,
+    };
+    chaos_server::start(config).await
+}
+
+/// Records that can't be listed are told by whoever starts next to them: here it is only a start.
+fn sweep(state: &Path) -> Vec<InjectionReport> {
+    match chaos_agent::sweep::recover(state, false) {
+        Ok(reports) => reports,
+        Err(error) => {
+            complain(&format!("cannot look for what a dead process left: {error}"));
+            Vec::new()
+        }
+    }
 }

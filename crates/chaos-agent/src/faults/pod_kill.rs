@@ -114,7 +114,9 @@ impl Injector for Kill {
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.victims.iter().filter(|victim| victim.is_alive()).map(AsFd::as_fd).collect()
+        // The end of the root is what a grace period waits for.
+        let asked = matches!(self.stage, Stage::Asked(_));
+        self.victims.iter().take(usize::from(asked)).map(AsFd::as_fd).collect()
     }
 }
 

@@ -6,10 +6,7 @@ use chaos_core::run::{Failure, InjectionState, Phase, StopCause, Verdict};
 use chaos_core::safety::Gate;
 
 use super::replay::namespace_flag;
-use super::{Measures, ProbeJudgement};
-
-/// Instances named in one line of advice.
-const NAMED_MAX: usize = 8;
+use super::{Measures, ProbeJudgement, named};
 
 pub(super) fn steps(run: &Measures, failure: Option<&Failure>) -> Vec<String> {
     let Some(verdict) = run.verdict else { return unfinished(run) };
@@ -51,14 +48,9 @@ fn revert_incomplete(run: &Measures) -> Vec<String> {
         .filter(|one| one.state == InjectionState::RevertFailed)
         .map(|one| one.instance.as_str())
         .collect();
-    let more = open.len().saturating_sub(NAMED_MAX);
-    let mut named = open.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        named += &format!(" and {more} more");
-    }
     vec![
         "Act now: run `chaos recover` on the host of the target; it tries every open undo again.".into(),
-        format!("Look at {named}: a fault may still act on it."),
+        format!("Look at {}: a fault may still act on it.", named(&open)),
         "If it stays, `chaos doctor` says what this host can't do and why.".into(),
     ]
 }

@@ -4,7 +4,7 @@
 
 use chaos_core::journal::RunHeader;
 use chaos_core::run::tolerance::judge;
-use chaos_core::run::{Judgement, Phase, RunState, Tally};
+use chaos_core::run::{Judgement, Phase, RunState, Tally, Verdict};
 use chaos_core::spec::{Probe, ProbePhase};
 
 use super::secrets::Secrets;
@@ -26,6 +26,11 @@ pub(super) fn measure(
         };
         phases.iter().any(|(phase, _)| *phase == needed)
     };
+    // A run that was cut short may well have ended before the first measurement of a phase: that is no gap.
+    let whole = state
+        .outcome
+        .as_ref()
+        .is_some_and(|outcome| !matches!(outcome.verdict, Verdict::Stopped | Verdict::Error));
     header
         .experiment
         .spec
@@ -38,7 +43,7 @@ pub(super) fn measure(
                 .into_iter()
                 .filter(|phase| probe.runs_in(*phase))
                 .map(|phase| {
-                    let went_by = state.outcome.is_some() && reached(phase);
+                    let went_by = whole && reached(phase);
                     in_phase(probe, phase, state.tally(&probe.name, phase), went_by, secrets)
                 })
                 .collect(),

@@ -1,8 +1,9 @@
-//! What must never be read in a report: header values, request bodies, passwords in URLs.
+//! What must never be read in a report: header values and request bodies of probes.
 //!
-//! Owns the list of them and their removal, from the document and from every text of the outside.
+//! Owns the list of them and their removal, from the document and from every text of the outside. URLs need none: the
+//! core refuses credentials in them.
 
-use chaos_core::spec::{Experiment, HttpExpect};
+use chaos_core::spec::Experiment;
 use serde_json::Value;
 
 /// Stands where a secret stood.
@@ -20,43 +21,29 @@ pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
     pub(super) fn of(experiment: &Experiment) -> Self {
-        let mut found: Vec<&str> = Vec::new();
-        let expected = |expect: &'_ HttpExpect| expect.headers.values().cloned().collect::<Vec<_>>();
-        let mut owned: Vec<String> = Vec::new();
+        let mut found: Vec<String> = Vec::new();
         for probe in &experiment.spec.probes {
-            if let Some(http) = &probe.http {
-                found.extend(http.headers.values().map(String::as_str));
-                found.extend(http.body.as_deref());
-                found.extend(userinfo(&http.url));
-                owned.extend(expected(&http.expect));
-            }
-            if let Some(load) = &probe.load {
-                found.extend(userinfo(&load.url));
-                owned.extend(expected(&load.expect));
-            }
-            found.extend(probe.prometheus.iter().filter_map(|one| userinfo(one.url.as_deref()?)));
+            let http = probe.http.as_ref();
+            let expected =
+                http.map(|http| &http.expect).into_iter().chain(probe.load.iter().map(|load| &load.expect));
+            found.extend(expected.flat_map(|expect| expect.headers.values().cloned()));
+            found.extend(
+                http.into_iter().flat_map(|http| http.headers.values().cloned().chain(http.body.clone())),
+            );
         }
-        owned.extend(found.into_iter().map(str::to_owned));
-        let words = owned.iter().flat_map(|value| value.split_whitespace().map(str::to_owned));
+        let words = found.iter().flat_map(|value| value.split_whitespace().map(str::to_owned));
         let words: Vec<String> = words.filter(|word| word.chars().count() >= WORD_CHARS_MIN).collect();
-        owned.retain(|value| value.chars().count() >= VALUE_CHARS_MIN);
-        owned.extend(words);
-        owned.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        owned.dedup();
-        Self(owned)
+        found.retain(|value| value.chars().count() >= VALUE_CHARS_MIN);
+        found.extend(words);
+        found.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        found.dedup();
+        Self(found)
     }
 
     /// The text without them.
     pub(super) fn scrub(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), REDACTED))
     }
-}
-
-/// The part of a URL before `@`, when it has one.
-fn userinfo(url: &str) -> Option<&str> {
-    let rest = url.split_once("://")?.1;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    authority.rsplit_once('@').map(|(userinfo, _)| userinfo)
 }
 
 /// Redacts the probes of a serialized experiment in place; true when there was anything to redact.
@@ -75,26 +62,6 @@ pub(super) fn redact(document: &mut Value) -> bool {
             *body = REDACTED.into();
             redacted = true;
         }
-        for path in ["/http/url", "/load/url", "/prometheus/url"] {
-            let Some(Value::String(url)) = probe.pointer_mut(path) else { continue };
-            if let Some(userinfo) = userinfo(url).map(str::to_owned) {
-                *url = url.replacen(&format!("://{userinfo}@"), &format!("://{REDACTED}@"), 1);
-                redacted = true;
-            }
-        }
     }
     redacted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_user_part_of_a_url_is_found_and_nothing_else() {
-        assert_eq!(userinfo("http://u:p@host/x"), Some("u:p"));
-        assert_eq!(userinfo("http://u:p@w@host:1"), Some("u:p@w"));
-        assert_eq!(userinfo("http://host/a@b"), None);
-        assert_eq!(userinfo("host"), None);
-    }
 }

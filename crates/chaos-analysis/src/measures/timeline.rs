@@ -9,9 +9,9 @@ use chaos_core::port::InjectionReport;
 use chaos_core::run::{Event, Phase, ProbeSample, Resolution, RunState, Timer};
 use chaos_core::spec::ProbePhase;
 
-use super::TimelineEntry;
 use super::fold::{kind_of, seconds};
 use super::secrets::Secrets;
+use super::{TimelineEntry, named};
 
 /// The most entries of a timeline; the first and the last halves are kept.
 pub const TIMELINE_MAX: usize = 400;
@@ -93,7 +93,7 @@ impl Timeline {
             Event::Redrawn { item, chosen } => {
                 let ids: Vec<&str> = chosen.iter().map(|one| one.id.as_str()).collect();
                 let drawn =
-                    if ids.is_empty() { "nothing: the cap leaves no room".into() } else { ids.join(", ") };
+                    if ids.is_empty() { "nothing: the cap leaves no room".into() } else { named(&ids) };
                 Some(format!("{} drew {drawn}", kind_of(header, *item)))
             }
             Event::Health { health, ready } => {
@@ -134,7 +134,7 @@ fn resolved(header: &RunHeader, resolution: &Resolution) -> String {
         "{} instances match, {ready} ready; seed {} drew {}; {}; {gates}",
         matching.len(),
         selection.seed,
-        selection.chosen.join(", "),
+        named(&selection.chosen),
         health.explain(header.threshold)
     )
 }

@@ -36,11 +36,12 @@ pub(super) fn markdown(text: &str) -> String {
             c => escaped.push(c),
         }
     }
-    // At the start of a block these would make a list or a heading.
+    // At the start of a block and before a blank, these would make a list; a row of them, a line or a heading.
     let digits = escaped.chars().take_while(char::is_ascii_digit).count();
-    if escaped.starts_with(['-', '+', '=']) {
+    let marks = |rest: &str| rest.chars().skip(1).find(|c| !"-+=".contains(*c)).is_none_or(|c| c == ' ');
+    if escaped.starts_with(['-', '+', '=']) && marks(&escaped) {
         escaped.insert(0, '\\');
-    } else if digits > 0 && escaped[digits..].starts_with(['.', ')']) {
+    } else if digits > 0 && escaped[digits..].starts_with(['.', ')']) && marks(&escaped[digits..]) {
         escaped.insert(digits, '\\');
     }
     escaped
@@ -96,7 +97,9 @@ mod tests {
     fn text_can_be_no_markdown() {
         assert_eq!(markdown("<b>|x|*y*[z](u)"), "&lt;b&gt;\\|x\\|\\*y\\*\\[z\\](u)");
         assert_eq!(markdown("- item"), "\\- item");
+        assert_eq!(markdown("---"), "\\---");
         assert_eq!(markdown("12. item"), "12\\. item");
+        assert_eq!(markdown("+0.527s"), "+0.527s");
         assert_eq!(code("a`b"), "a\\`b");
         assert_eq!(code("pod_kill"), "`pod_kill`");
         assert_eq!(markdown_advice("run `chaos stop a_b`; it *ends*"), "run `chaos stop a_b`; it \\*ends\\*");

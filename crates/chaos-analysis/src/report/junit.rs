@@ -11,7 +11,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::escape::xml;
 use super::{ReportError, figures};
-use crate::measures::{InjectionMeasures, Measures, ProbeJudgement};
+use crate::measures::{InjectionMeasures, Measures, ProbeJudgement, named};
 
 enum End {
     Passed,
@@ -152,7 +152,9 @@ fn properties(writer: &mut Writer<Vec<u8>>, run: &Measures) -> io::Result<()> {
         ("verdict", run.verdict.map(|verdict| verdict.to_string())),
         ("seed", Some(run.target.seed.to_string())),
         ("target", Some(run.target.description.clone())),
-        ("chosen", Some(run.target.chosen.join(", "))),
+        ("chosen", Some(named(&run.target.chosen))),
+        ("overrides", (!run.overrides.is_empty()).then(|| run.overrides.join(", "))),
+        ("override_reason", run.override_reason.clone()),
         ("exit_code", run.exit_code.map(|code| code.to_string())),
         ("detection_seconds", seconds(run.detection_seconds)),
         ("revert_seconds", seconds(run.revert_seconds)),

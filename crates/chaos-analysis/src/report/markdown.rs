@@ -4,7 +4,7 @@
 
 use super::escape::{code, markdown, markdown_advice};
 use super::figures::{self, MEASURED_HEAD};
-use crate::measures::Measures;
+use crate::measures::{Measures, named};
 
 /// Injections shown; those that did not end cleanly come first when there are more.
 const INJECTIONS_MAX: usize = 200;
@@ -44,8 +44,7 @@ fn done(run: &Measures) -> String {
         ),
     ];
     if !target.chosen.is_empty() {
-        let chosen: Vec<String> = target.chosen.iter().map(|id| code(id)).collect();
-        lines.push(format!("- Chosen: {}", chosen.join(", ")));
+        lines.push(format!("- Chosen: {}", markdown(&named(&target.chosen))));
     }
     for fault in &run.faults {
         let parameters = code(&fault.parameters.to_string());
@@ -77,7 +76,7 @@ fn measured(run: &Measures) -> String {
         times.iter().map(|(title, text)| format!("- **{title}:** {}\n", markdown(text))).collect();
     let mut out = format!("## What was measured\n\n{times}");
     if !run.measured.is_empty() {
-        let rows = run.measured.iter().map(|row| figures::measured_row(row).map(|cell| markdown_cell(&cell)));
+        let rows = run.measured.iter().map(|row| figures::measured_row(row).map(|cell| markdown(&cell)));
         out += &format!("\n{}", table(MEASURED_HEAD, rows));
     }
     if !run.probes.is_empty() {
@@ -89,11 +88,6 @@ fn measured(run: &Measures) -> String {
         out += &format!("\n{}", table(["probe", "phase", "judged"], rows));
     }
     out
-}
-
-/// A figure of ours needs no escaping but where it starts a block, which no cell does.
-fn markdown_cell(cell: &str) -> String {
-    if cell.starts_with(['-', '+', '=']) { cell.to_owned() } else { markdown(cell) }
 }
 
 fn timeline(run: &Measures) -> String {

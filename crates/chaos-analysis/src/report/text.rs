@@ -5,7 +5,7 @@
 use super::escape::plain;
 use super::figures::{self, MEASURED_HEAD};
 use super::table::{COLUMNS_MAX, entry, table, wrap};
-use crate::measures::Measures;
+use crate::measures::{Measures, named};
 
 /// Injections shown; those that did not end cleanly come first when there are more.
 const INJECTIONS_MAX: usize = 40;
@@ -46,11 +46,8 @@ fn head(run: &Measures) -> String {
         TITLE,
         &format!("{}, {:.0}, took {}{exit}", run.run, run.created_at, figures::seconds(run.duration_seconds)),
     );
-    let chosen = if run.target.chosen.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", run.target.chosen.join(", "))
-    };
+    let chosen =
+        if run.target.chosen.is_empty() { String::new() } else { format!(": {}", named(&run.target.chosen)) };
     out += &entry(
         "target",
         TITLE,

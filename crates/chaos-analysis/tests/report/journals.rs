@@ -15,8 +15,8 @@ use chaos_core::spec::{ProbePhase, parse_documents};
 use chaos_core::target::{Instance, ProcessRef, Selection};
 use jiff::{SignedDuration, Timestamp};
 
-/// A header value, a request body and a password that no report may show.
-pub const SECRETS: [&str; 3] = ["token-4711-very-secret", "body-with-a-card-number", "hunter2-password"];
+/// A header value and a request body that no report may show.
+pub(crate) const SECRETS: [&str; 2] = ["token-4711-very-secret", "body-with-a-card-number"];
 
 const DOCUMENT: &str = r#"
 apiVersion: chaos.engineering/v1
@@ -30,7 +30,7 @@ spec:
   probes:
     - name: health
       http:
-        url: "http://admin:hunter2-password@127.0.0.1:8080/health"
+        url: "http://127.0.0.1:8080/health"
         method: POST
         headers: { Authorization: "Bearer token-4711-very-secret" }
         body: body-with-a-card-number
@@ -41,11 +41,11 @@ spec:
   recovery: { timeout: 20s }
 "#;
 
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().expect("a time")
 }
 
-pub fn header() -> RunHeader {
+pub(crate) fn header() -> RunHeader {
     RunHeader {
         run: RunId("4f1c09a2b7de".into()),
         experiment: parse_documents(DOCUMENT).expect("valid").remove(0),
@@ -60,20 +60,20 @@ pub fn header() -> RunHeader {
 
 /// A run on its way, and what it wrote.
 #[derive(Debug)]
-pub struct Journal {
-    pub header: RunHeader,
-    pub records: Vec<Record>,
-    pub state: RunState,
+pub(crate) struct Journal {
+    pub(crate) header: RunHeader,
+    pub(crate) records: Vec<Record>,
+    pub(crate) state: RunState,
 }
 
 impl Journal {
-    pub fn new(header: RunHeader) -> Self {
+    pub(crate) fn new(header: RunHeader) -> Self {
         let state = RunState::new(&header);
         Self { header, records: Vec::new(), state }
     }
 
     /// Adds an event if it can happen; says whether it could.
-    pub fn try_at(&mut self, ms: u64, event: Event) -> bool {
+    pub(crate) fn try_at(&mut self, ms: u64, event: Event) -> bool {
         let Ok(effects) = self.state.step(&self.header, ms, event.clone()) else { return false };
         let at = start() + SignedDuration::from_millis(ms as i64);
         self.records.push(Record { seq: self.records.len() as u64 + 1, at, elapsed_ms: ms, event, effects });
@@ -86,7 +86,7 @@ impl Journal {
     }
 }
 
-pub fn instance(number: i32) -> Instance {
+pub(crate) fn instance(number: i32) -> Instance {
     let process = ProcessRef { pid: 100 + number, start_time: 1 };
     Instance {
         id: format!("orchestrator/{number}"),
@@ -102,7 +102,7 @@ pub fn instance(number: i32) -> Instance {
     }
 }
 
-pub fn health(score: Option<f64>) -> Health {
+pub(crate) fn health(score: Option<f64>) -> Health {
     let signal = Signal {
         name: "readiness".into(),
         value: score,
@@ -117,11 +117,11 @@ pub fn health(score: Option<f64>) -> Health {
     Health::of(vec![signal], start())
 }
 
-pub fn measured(score: Option<f64>, ready: usize) -> Event {
+pub(crate) fn measured(score: Option<f64>, ready: usize) -> Event {
     Event::Health { health: health(score), ready }
 }
 
-pub fn resolved(refusal: Option<&str>, overridden: bool) -> Event {
+pub(crate) fn resolved(refusal: Option<&str>, overridden: bool) -> Event {
     let chosen = vec![instance(1), instance(3)];
     let score = if refusal.is_some() { 0.5 } else { 1.0 };
     let decision =
@@ -129,6 +129,7 @@ pub fn resolved(refusal: Option<&str>, overridden: bool) -> Event {
     Event::Resolved(Box::new(Resolution {
         matching: (0..4).map(|number| format!("orchestrator/{number}")).collect(),
         ready: 4,
+        ports_min: 0,
         selection: Selection {
             seed: 7,
             chosen: chosen.iter().map(|one| one.id.clone()).collect(),
@@ -149,7 +150,7 @@ pub fn resolved(refusal: Option<&str>, overridden: bool) -> Event {
     }))
 }
 
-pub fn report(number: usize, state: InjectionState) -> Event {
+pub(crate) fn report(number: usize, state: InjectionState) -> Event {
     let pid = [101, 103][number % 2];
     let seen = |observed: &str| vec![Evidence::new(format!("threads of {pid}"), observed)];
     let (evidence, error, took_ms) = match state {
@@ -168,7 +169,7 @@ pub fn report(number: usize, state: InjectionState) -> Event {
     })
 }
 
-pub fn sample(probe: &str, phase: ProbePhase, passed: u64, measured: u64, ms: f64) -> Event {
+pub(crate) fn sample(probe: &str, phase: ProbePhase, passed: u64, measured: u64, ms: f64) -> Event {
     let missed = passed < measured;
     Event::Probed(ProbeSample {
         probe: probe.into(),
@@ -204,7 +205,7 @@ fn undone(journal: Journal, ms: u64) -> Journal {
         .at(ms + 3, report(1, InjectionState::Reverted))
 }
 
-pub fn held() -> Journal {
+pub(crate) fn held() -> Journal {
     let journal = until_active(header())
         .at(1_529, measured(Some(1.0), 4))
         .at(1_600, sample("health", ProbePhase::Chaos, 20, 20, 11.0))
@@ -215,7 +216,7 @@ pub fn held() -> Journal {
         .at(10_731, measured(Some(1.0), 4))
 }
 
-pub fn deviated() -> Journal {
+pub(crate) fn deviated() -> Journal {
     let journal = until_active(header())
         .at(1_529, measured(Some(0.9), 4))
         .at(1_600, sample("health", ProbePhase::Chaos, 20, 20, 11.0))
@@ -230,7 +231,7 @@ pub fn deviated() -> Journal {
         .at(11_731, measured(Some(1.0), 4))
 }
 
-pub fn stopped() -> Journal {
+pub(crate) fn stopped() -> Journal {
     let mut header = header();
     header.overrides.insert(Override::MaxAffected);
     header.reason = Some("game day, agreed with <platform>".into());
@@ -247,13 +248,13 @@ pub fn stopped() -> Journal {
     undone(journal, 2_530)
 }
 
-pub fn blocked() -> Journal {
+pub(crate) fn blocked() -> Journal {
     Journal::new(header())
         .at(0, Event::Started)
         .at(12, resolved(Some("health score 0.50, threshold 0.8; readiness is 0.5"), false))
 }
 
-pub fn revert_incomplete() -> Journal {
+pub(crate) fn revert_incomplete() -> Journal {
     until_active(header())
         .at(1_600, sample("health", ProbePhase::Chaos, 20, 20, 11.0))
         .at(
@@ -264,12 +265,12 @@ pub fn revert_incomplete() -> Journal {
         .at(32_000, Event::Elapsed(Timer::Revert))
 }
 
-pub fn unfinished() -> Journal {
+pub(crate) fn unfinished() -> Journal {
     until_active(header()).at(1_600, sample("health", ProbePhase::Chaos, 20, 20, 11.0))
 }
 
 /// Every run with its name.
-pub fn all() -> Vec<(&'static str, Journal)> {
+pub(crate) fn all() -> Vec<(&'static str, Journal)> {
     vec![
         ("held", held()),
         ("deviated", deviated()),

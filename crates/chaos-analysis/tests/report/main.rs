@@ -60,9 +60,6 @@ fn junit_counts(text: &str) -> [usize; 4] {
             }
             Xml::Empty(start) => count(&mut counts, &start),
             Xml::End(_) => depth -= 1,
-            Xml::Text(text) => {
-                text.decode().expect("UTF-8");
-            }
             _ => {}
         }
     }
@@ -74,7 +71,7 @@ fn count(counts: &mut [usize; 4], start: &quick_xml::events::BytesStart<'_>) {
     for attribute in start.attributes() {
         attribute.expect("a well-formed attribute");
     }
-    let names: [&[u8]; 4] = [b"testcase", b"failure", b"error", b"skipped"];
+    let names: [&str; 4] = ["testcase", "failure", "error", "skipped"];
     if let Some(index) = names.iter().position(|name| *name == start.name().as_ref()) {
         counts[index] += 1;
     }
@@ -86,9 +83,9 @@ fn junit_says_what_failed_and_only_a_run_that_held_is_green() {
         // cases: verdict, recovery, 3 gates, 5 probe phases, 2 injections
         ("held", [12, 0, 0, 0]),
         ("deviated", [12, 2, 0, 0]),
-        ("stopped", [12, 1, 1, 2]),
+        ("stopped", [12, 1, 0, 3]),
         ("blocked", [10, 2, 0, 6]),
-        ("revert_incomplete", [12, 0, 3, 2]),
+        ("revert_incomplete", [12, 0, 2, 3]),
         ("unfinished", [12, 0, 0, 6]),
     ];
     for ((name, journal), (same, counts)) in journals::all().iter().zip(expected) {

@@ -1,0 +1,136 @@
+//! Whoever is killed, whenever: nothing is left.
+
+use std::time::{Duration, Instant};
+
+use chaos_agent::sweep::recover;
+use chaos_core::port::Owner;
+use chaos_core::run::InjectionState::{Active, Reverted, RevertFailed};
+
+use super::actor::Actor;
+use super::scene::Scene;
+use super::support::*;
+
+#[test]
+fn when_the_fault_process_is_killed_the_node_undoes_from_the_record() {
+    let site = Site::new();
+    for scene in Scene::all() {
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let reports = site.inject(order.clone());
+        reports.wait_for(Active);
+        kill(site.holder(&order.run));
+        let reverted = reports.wait_for(Reverted);
+        assert!(reverted.error.unwrap().contains("before its time"), "{}", scene.name);
+        assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
+        assert!(site.records().is_empty(), "{}", scene.name);
+    }
+}
+
+#[test]
+fn when_a_command_line_is_killed_its_fault_process_undoes_at_once() {
+    for scene in Scene::all() {
+        let state = tempfile::tempdir().unwrap();
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let parent = Actor::parent(state.path(), &order);
+        parent.wait_for_state(Active);
+        kill(parent.victim.process);
+        within(Duration::from_secs(2), "the fault process ends", || holder(&order.run).is_none());
+        assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
+        let told = recover(state.path(), false).unwrap();
+        assert_eq!(told.len(), 1, "{}", scene.name);
+        assert!(told[0].state == Reverted && told[0].error.is_none(), "{}: {told:?}", scene.name);
+        assert!(records(state.path()).is_empty() && recover(state.path(), false).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn when_a_server_is_killed_its_faults_last_until_the_lease_ends() {
+    let victim = Victim::busy();
+    let state = tempfile::tempdir().unwrap();
+    let mut order = order(default_fault(chaos_core::spec::FaultKind::ProcessPause), &[victim.instance()]);
+    order.owner = Owner::Server;
+    order.lease = Duration::from_millis(700);
+    let parent = Actor::parent(state.path(), &order);
+    parent.wait_for_state(Active);
+    kill(parent.victim.process);
+    let begun = Instant::now();
+    assert!(recover(state.path(), false).unwrap().is_empty(), "a living fault process is left alone");
+    assert!(stands_still(victim.process));
+    within(Duration::from_secs(2), "the fault process ends", || holder(&order.run).is_none());
+    assert!(begun.elapsed() > Duration::from_millis(300), "not before the lease");
+    assert!(runs_on(victim.process));
+    assert_eq!(recover(state.path(), false).unwrap()[0].state, Reverted);
+}
+
+#[test]
+fn a_living_fault_process_is_ended_when_recovery_is_forced() {
+    let site = Site::new();
+    for scene in Scene::all() {
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let reports = site.inject(order.clone());
+        reports.wait_for(Active);
+        recover(site.state.path(), true).unwrap();
+        assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
+        reports.wait_for(Reverted);
+        assert!(holder(&order.run).is_none() && site.records().is_empty(), "{}", scene.name);
+    }
+}
+
+/// The kernel ends everything of ours alone, within the lease; recovery then finds what it has to tell.
+#[test]
+fn when_all_are_killed_at_once_the_kernel_ends_the_fault_and_recovery_tells_of_it() {
+    for scene in Scene::all() {
+        let state = tempfile::tempdir().unwrap();
+        let mut order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        order.lease = Duration::from_secs(1);
+        let id = order.injections[0].id.clone();
+        let parent = Actor::parent(state.path(), &order);
+        parent.wait_for_state(Active);
+        let fault_process = holder(&order.run).unwrap();
+        let holder_held = chaos_agent::sys::pidfd::PidFd::open(fault_process).unwrap();
+        let parent_held = chaos_agent::sys::pidfd::PidFd::open(parent.victim.process).unwrap();
+        holder_held.send_signal(9).unwrap();
+        parent_held.send_signal(9).unwrap();
+        let killed = Instant::now();
+        eventually("the kernel has ended it", || !scene.acts(&id));
+        let back = killed.elapsed();
+        eprintln!("{}: back {} ms after everything was killed", scene.name, back.as_millis());
+        // The measurement itself needs some attempts of the victim.
+        assert!(back < order.lease + Duration::from_millis(500), "{}: {back:?}", scene.name);
+        let told = recover(state.path(), false).unwrap();
+        assert_eq!(told[0].state, Reverted, "{}: {told:?}", scene.name);
+        assert!(records(state.path()).is_empty());
+        assert!(!scene.acts(&id));
+    }
+}
+
+#[test]
+fn recovery_undoes_at_once_what_the_kernel_would_end_later() {
+    if !super::scene::is_root() {
+        return;
+    }
+    for scene in [super::scene::partition_of_a_namespace(), super::scene::partition_of_a_process()] {
+        let state = tempfile::tempdir().unwrap();
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let parent = Actor::parent(state.path(), &order);
+        parent.wait_for_state(Active);
+        kill(holder(&order.run).unwrap());
+        kill(parent.victim.process);
+        eventually("both are gone", || holder(&order.run).is_none());
+        for told in recover(state.path(), false).unwrap() {
+            assert_eq!(told.state, Reverted, "{}: {told:?}", scene.name);
+        }
+        assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
+    }
+}
+
+#[test]
+fn a_damaged_record_is_reported_and_kept() {
+    let state = tempfile::tempdir().unwrap();
+    std::fs::create_dir(state.path().join("undo")).unwrap();
+    std::fs::write(state.path().join("undo/run-0.json"), "{").unwrap();
+    let told = recover(state.path(), false).unwrap();
+    assert_eq!(told[0].state, RevertFailed);
+    assert!(told[0].error.as_ref().unwrap().contains("run-0.damaged-0"), "{told:?}");
+    assert_eq!(std::fs::read_to_string(state.path().join("undo/run-0.damaged-0")).unwrap(), "{");
+    assert!(recover(state.path(), false).unwrap().is_empty());
+}

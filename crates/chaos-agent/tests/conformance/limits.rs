@@ -1,0 +1,100 @@
+//! What must not be hit is not hit, and what can't be undone is not done.
+
+use std::path::Path;
+
+use chaos_agent::local::{Limits, LocalConfig, LocalNode};
+use chaos_core::port::{Node, NodeError};
+use chaos_core::run::InjectionState::{ApplyFailed, TargetGone};
+use chaos_core::spec::FaultKind;
+
+use super::support::*;
+
+#[test]
+fn a_reused_pid_is_never_hit() {
+    let site = Site::new();
+    let bystander = Victim::busy();
+    let mut instance = bystander.instance();
+    instance.process.start_time -= 1;
+    instance.processes = vec![instance.process];
+    for kind in FaultKind::ALL {
+        let gone = site.inject(order(default_fault(kind), std::slice::from_ref(&instance))).wait_for(TargetGone);
+        assert!(gone.error.unwrap().contains("was reused"), "{kind}");
+    }
+    assert!(bystander.is_running() && runs_on(bystander.process));
+}
+
+#[test]
+fn a_process_of_this_product_is_refused() {
+    let (site, victim) = (Site::new(), Victim::sleeping());
+    site.node.register(victim.process);
+    for kind in FaultKind::ALL {
+        let failed = site.inject(order(default_fault(kind), &[victim.instance()])).wait_for(ApplyFailed);
+        assert!(failed.error.unwrap().contains("protected"));
+    }
+    let own = chaos_agent::sys::proc::identity(chaos_agent::sys::own_pid()).unwrap();
+    site.inject(order(default_fault(FaultKind::PodKill), &[instance_of(own)])).wait_for(ApplyFailed);
+    assert!(victim.is_running());
+}
+
+/// A tiny file system that is unmounted with its value.
+struct FullDisk<'a>(&'a Path);
+
+impl<'a> FullDisk<'a> {
+    fn at(path: &'a Path) -> Self {
+        use nix::mount::{MsFlags, mount};
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("size=16k")).unwrap();
+        let disk = Self(path);
+        std::fs::create_dir(path.join("undo")).unwrap();
+        assert!(std::fs::write(path.join("filler"), vec![1; 64 << 10]).is_err(), "it is full");
+        disk
+    }
+}
+
+impl Drop for FullDisk<'_> {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_applied() {
+    if !super::scene::is_root() {
+        return;
+    }
+    let (site, victim) = (Site::new(), Victim::busy());
+    let _disk = FullDisk::at(site.state.path());
+    for kind in FaultKind::ALL {
+        let mut fault = default_fault(kind);
+        if kind == FaultKind::MemoryPressure {
+            fault = serde_json::from_str(r#"{"memory_pressure":{"size":"1Mi"}}"#).unwrap();
+        }
+        let reports = site.inject(order(fault, &[victim.instance()]));
+        let failed = reports.wait_for(ApplyFailed);
+        assert!(failed.error.as_ref().unwrap().contains("No space left"), "{failed:?}");
+        assert_eq!(reports.states(), [ApplyFailed]);
+    }
+    assert!(victim.is_running() && runs_on(victim.process));
+}
+
+#[test]
+fn an_order_beyond_the_limits_of_the_node_is_refused() {
+    let victim = Victim::sleeping();
+    let state = tempfile::tempdir().unwrap();
+    let limits = Limits { duration_max: std::time::Duration::from_secs(1), faults: vec![FaultKind::PodKill] };
+    let node = LocalNode::new(LocalConfig { limits, ..config(state.path()) });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for kind in [FaultKind::PodKill, FaultKind::ProcessPause] {
+        let order = order(default_fault(kind), &[victim.instance()]);
+        let refused = runtime.block_on(node.inject(order, Reports::default().sink()));
+        assert!(matches!(refused, Err(NodeError::Refused { .. })), "{kind}: {refused:?}");
+    }
+    assert!(victim.is_running());
+}
+
+#[test]
+fn memory_that_a_host_needs_itself_is_refused() {
+    let (site, victim) = (Site::new(), Victim::sleeping());
+    let fault = serde_json::from_str(r#"{"memory_pressure":{"size":"8Ti"}}"#).unwrap();
+    let failed = site.inject(order(fault, &[victim.instance()])).wait_for(ApplyFailed);
+    assert!(failed.error.unwrap().contains("reserve"));
+}

@@ -1,0 +1,105 @@
+//! Experiments and runs as they are shown: what is on disk, and of active runs what the engine has in memory.
+//!
+//! Owns how both are merged. It never changes anything.
+
+use chaos_api::{ExperimentDetail, ExperimentRecord, RunDetail};
+use chaos_core::journal::{Record, RunHeader, RunSummary};
+use chaos_core::run::{Phase, RunId, RunState};
+use chaos_core::spec::ExperimentKey;
+use chaos_engine::RunSnapshot;
+use chaos_store::{ExperimentRow, PAGE_MAX};
+
+use crate::app::App;
+use crate::error::ApiError;
+
+impl App {
+    /// The active run of that id.
+    pub(crate) fn active(&self, run: &RunId) -> Option<RunSnapshot> {
+        self.engine.active().into_iter().find(|snapshot| snapshot.header.run == *run)
+    }
+
+    /// The experiment of that name.
+    pub(crate) async fn row(&self, key: &ExperimentKey) -> Result<ExperimentRow, ApiError> {
+        let row = self.store.experiment(key).await?;
+        row.ok_or_else(|| ApiError::not_found(format!("no experiment {key}")))
+    }
+
+    /// A row of a list.
+    pub(crate) fn record(&self, row: &ExperimentRow, active: &[RunSnapshot]) -> ExperimentRecord {
+        let snapshot = active.iter().find(|snapshot| snapshot.header.key() == row.key);
+        let latest = snapshot.map(|snapshot| &snapshot.summary).or(row.latest.as_ref());
+        let latest = latest.map(|summary| self.until_now(summary.clone()));
+        ExperimentRecord::of(&row.document, row.registered_at, latest.as_ref())
+    }
+
+    /// A summary is of the latest record; the time of a run goes on meanwhile.
+    pub(crate) fn until_now(&self, mut summary: RunSummary) -> RunSummary {
+        if summary.phase != Phase::Finished {
+            let passed = self.clock().now().duration_since(summary.created_at).as_secs_f64();
+            summary.duration_seconds = summary.duration_seconds.max(passed);
+        }
+        summary
+    }
+
+    /// One experiment, whole.
+    pub(crate) async fn detail(&self, key: &ExperimentKey) -> Result<ExperimentDetail, ApiError> {
+        let active: Vec<RunSnapshot> = self.engine.active_run(key).into_iter().collect();
+        let row = self.row(key).await?;
+        let mut record = self.record(&row, &active);
+        let latest = match &record.run {
+            Some(run) => Some(self.run_detail(key, run).await?),
+            None => None,
+        };
+        if let Some(latest) = &latest {
+            record = record.with_run(&latest.summary);
+        }
+        Ok(ExperimentDetail { record, document: row.document, latest })
+    }
+
+    /// One run, whole.
+    pub(crate) async fn run_detail(&self, key: &ExperimentKey, run: &RunId) -> Result<RunDetail, ApiError> {
+        if let Some(snapshot) = self.active(run).filter(|snapshot| snapshot.header.key() == *key) {
+            return Ok(RunDetail::of(&snapshot.header, &snapshot.state, self.until_now(snapshot.summary)));
+        }
+        let (header, summary) = self.stored_run(key, run).await?;
+        let state = self.replay(&header).await?;
+        Ok(RunDetail::of(&header, &state, self.until_now(summary)))
+    }
+
+    /// Header and summary of a run of this experiment.
+    pub(crate) async fn stored_run(
+        &self,
+        key: &ExperimentKey,
+        run: &RunId,
+    ) -> Result<(RunHeader, RunSummary), ApiError> {
+        let stored = self.store.run(run).await?.filter(|(header, _)| header.key() == *key);
+        stored.ok_or_else(|| ApiError::not_found(format!("no run {run} of {key}")))
+    }
+
+    /// The state after a whole journal, a page at a time.
+    async fn replay(&self, header: &RunHeader) -> Result<RunState, ApiError> {
+        let (mut state, mut after) = (RunState::new(header), 0);
+        loop {
+            let page = self.store.records(&header.run, after, PAGE_MAX).await?;
+            let Some(last) = page.last() else { return Ok(state) };
+            after = last.seq;
+            for record in page {
+                state
+                    .step(header, record.elapsed_ms, record.event)
+                    .map_err(|error| ApiError::internal("the journal is not readable", &error))?;
+            }
+        }
+    }
+
+    /// A whole journal.
+    pub(crate) async fn journal(&self, run: &RunId) -> Result<Vec<Record>, ApiError> {
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            let page = self.store.records(run, records.last().map_or(0, |record| record.seq), PAGE_MAX).await?;
+            if page.is_empty() {
+                return Ok(records);
+            }
+            records.extend(page);
+        }
+    }
+}
