@@ -160,9 +160,9 @@ impl Snapshot {
 #[must_use]
 pub fn diff(before: &Snapshot, after: &Snapshot) -> Vec<Difference> {
     let keys: BTreeSet<_> = before.things.keys().chain(after.things.keys()).collect();
-    let count = |snapshot: &Snapshot, key| snapshot.things.get(key).copied().unwrap_or_default();
     let difference = |key: &(Kind, String)| {
-        let (was, is) = (count(before, key), count(after, key));
+        let count = |snapshot: &Snapshot| snapshot.things.get(key).copied().unwrap_or_default();
+        let (was, is) = (count(before), count(after));
         let text = match is.cmp(&was) {
             std::cmp::Ordering::Equal => return None,
             std::cmp::Ordering::Greater => format!("{} × left: {}", is - was, key.1),

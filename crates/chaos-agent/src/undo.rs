@@ -75,12 +75,15 @@ pub struct NetworkUndo {
     pub cgroup: Option<CgroupUndo>,
 }
 
-/// A cgroup of ours and who was moved into it.
+/// A cgroup of ours and who was moved into it. Several injections on one target share it; each has an empty cgroup
+/// below it as its token, and whoever takes the last token away takes the cgroup away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CgroupUndo {
     /// Its directory.
     pub directory: PathBuf,
+    /// The directory of this injection's token.
+    pub token: PathBuf,
     /// Where those go whose former place is not known: where the target's root was.
     pub fallback: PathBuf,
     /// Who was moved, and from where.

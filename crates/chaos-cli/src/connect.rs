@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chaos_agent::local::{LocalConfig, LocalNode};
 use chaos_api::{Client, Endpoint};
 use chaos_core::port::{InjectionReport, Owner};
-use chaos_server::{FileConfig, Listen, RunningServer, ServerConfig, StartError};
+use chaos_server::{Listen, RunningServer, ServerConfig, StartError};
 
 use crate::config::Settings;
 use crate::exit::Failure;
@@ -188,6 +188,14 @@ pub(crate) async fn start(
         swept,
     };
     chaos_server::start(config).await
+}
+
+/// Why the service of this process does not start, in words for whoever asked for a server.
+pub(crate) fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Locked { .. } => Failure::usage(format!("{error}; one server at a time: stop that, or use another --state")),
+        error => Failure::Other(error.into()),
+    }
 }
 
 /// Records that can't be listed are told by whoever starts next to them: here it is only a start.

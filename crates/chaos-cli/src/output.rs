@@ -64,11 +64,6 @@ impl Output {
         }
     }
 
-    /// Has the reader of standard output gone?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
     /// Prints one record: `people` for people, else the record itself.
     pub(crate) fn record<T: Serialize>(
         &self,
@@ -133,7 +128,7 @@ pub(crate) fn complain(text: &str) {
 /// Columns under upper-case heads, two spaces apart, as in kubectl.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head.iter().map(|name| (*name).to_owned()));
     for row in rows {
         table.add_row(row.into_iter().map(|cell| cell.replace(['\n', '\r', '\t'], " ")));

@@ -18,6 +18,7 @@ mod sum;
 mod tcp;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chaos_core::port::Prober;
 use chaos_core::run::ProbeSample;
@@ -53,6 +54,7 @@ pub struct Probes {
     config: ProbesConfig,
     clients: Clients,
     jitter: Arc<Jitter>,
+    watches: AtomicU32,
 }
 
 impl Probes {
@@ -81,7 +83,7 @@ impl Prober for Probes {
         sink: &'a (dyn Fn(ProbeSample) + Send + Sync),
     ) -> BoxFuture<'a, ()> {
         let check = Check::prepare(probe, &self.clients, self.config.prometheus.as_deref());
-        let plan = Plan::of(probe, once);
+        let plan = Plan::of(probe, once, self.watches.fetch_add(1, Ordering::Relaxed));
         let hand_over = move |sum: &mut sum::Sum| {
             if let Some(sample) = sum.take(&probe.name, phase) {
                 sink(sample);

@@ -24,6 +24,12 @@ use crate::sum::Sum;
 pub const MEASUREMENTS_IN_FLIGHT_MAX: usize = 1024;
 /// Time that a sample covers; a probe measured more rarely gives a sample for each measurement.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Probes that begin together are spread over this time (or their pace, when shorter), so that they don't all start at
+/// the same moments for ever.
+const SPREAD_OVER: Duration = Duration::from_millis(20);
+/// Steps of the spread; neighbours in the order of their begin are far apart.
+const SPREAD_STEPS: u32 = 20;
+const SPREAD_STRIDE: u32 = 7;
 /// Starts that may be late (this process was stopped) before others get the thread.
 const LATE_STARTS_MAX: u64 = 1024;
 
@@ -62,22 +68,28 @@ pub(crate) struct Plan {
     pub(crate) in_flight_max: usize,
     /// End after so many starts, without asking `stop`.
     pub(crate) count: Option<u64>,
+    /// From the call to the first start.
+    pub(crate) delay: Duration,
 }
 
 impl Plan {
-    pub(crate) fn of(probe: &Probe, once: bool) -> Self {
-        let one = once.then_some(1);
-        let every = Pace::every(probe.every.0);
+    /// The plan of a probe; `nth` counts the watches that began before.
+    pub(crate) fn of(probe: &Probe, once: bool, nth: u32) -> Self {
+        let count = once.then_some(1);
+        let pace = Pace::every(probe.every.0);
+        let step = nth.wrapping_mul(SPREAD_STRIDE) % SPREAD_STEPS;
+        let delay = if once { Duration::ZERO } else { probe.every.0.min(SPREAD_OVER) * step / SPREAD_STEPS };
         match probe.check() {
             Some(ProbeCheck::Load(load)) => Self {
                 pace: Pace::per_second(load.rate),
                 in_flight_max: LOAD_IN_FLIGHT_MAX,
                 count: once.then(|| load::burst(load.rate)),
+                delay: Duration::ZERO,
             },
             Some(ProbeCheck::Command(_)) => {
-                Self { pace: every, in_flight_max: COMMANDS_IN_FLIGHT_MAX, count: one }
+                Self { pace, in_flight_max: COMMANDS_IN_FLIGHT_MAX, count, delay }
             }
-            _ => Self { pace: every, in_flight_max: MEASUREMENTS_IN_FLIGHT_MAX, count: one },
+            _ => Self { pace, in_flight_max: MEASUREMENTS_IN_FLIGHT_MAX, count, delay },
         }
     }
 }
@@ -144,7 +156,7 @@ impl Pacer {
     /// Starts measurements until `stopped` resolves (its sender gone is the same) or the count is reached, then awaits
     /// those in flight.
     async fn pace(&mut self, mut stopped: oneshot::Receiver<()>) {
-        let begin = Instant::now();
+        let begin = Instant::now() + self.plan.delay;
         let mut next = 0;
         while self.plan.count.is_none_or(|count| next < count) {
             tokio::select! {
@@ -220,6 +232,19 @@ mod tests {
             Pace::every(Duration::from_secs(7 * 86_400)).offset(u64::MAX),
             Duration::from_nanos(u64::MAX)
         );
+    }
+
+    #[test]
+    fn probes_that_begin_together_are_spread_and_a_single_measurement_starts_at_once() {
+        let probe: Probe = chaos_core::spec::parse_value(serde_json::json!({
+            "name": "p", "tcp": { "address": "localhost:1" }, "every": "10ms"
+        }))
+        .expect("valid");
+        let delays: std::collections::BTreeSet<Duration> =
+            (0..SPREAD_STEPS).map(|nth| Plan::of(&probe, false, nth).delay).collect();
+        assert_eq!(delays.len(), SPREAD_STEPS as usize);
+        assert!(delays.iter().all(|delay| *delay < Duration::from_millis(10)), "{delays:?}");
+        assert_eq!(Plan::of(&probe, true, 3).delay, Duration::ZERO);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl FileConfig {
     pub fn check(&self) -> Result<(), DocumentError> {
         if let Some(threshold) = self.safety.threshold.filter(|value| !(0.0..=1.0).contains(value)) {
             return Err(DocumentError {
-                value: Some(threshold.to_string()),
+                value: Some(threshold.to_string().into()),
                 ..defect("safety.threshold", "out of range".to_owned(), "0 to 1")
             });
         }
@@ -140,7 +140,7 @@ fn defect(path: &str, problem: String, expected: &str) -> DocumentError {
         path: path.to_owned(),
         value: None,
         problem,
-        expected: Some(expected.to_owned()),
+        expected: Some(expected.into()),
         nearest: None,
     }
 }

@@ -118,9 +118,9 @@ pub fn owner(state_dir: &Path) -> Option<OwnerInfo> {
         let file = open(state_dir, false).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_given_back_at_once) => return None,
-            Err((mut file, Errno::EWOULDBLOCK)) => {
+            Err((file, Errno::EWOULDBLOCK)) => {
                 let mut text = String::new();
-                let read = file.by_ref().take(FILE_BYTES_MAX).read_to_string(&mut text);
+                let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
                 if let Some(owner) = read.ok().and_then(|_| serde_json::from_str(&text).ok()) {
                     return Some(owner);
                 }

@@ -31,7 +31,7 @@ impl App {
                 path: String::new(),
                 value: None,
                 problem: format!("the body has {} documents", values.len()),
-                expected: Some("one for each request".to_owned()),
+                expected: Some("one for each request".into()),
                 nearest: None,
             }));
         }

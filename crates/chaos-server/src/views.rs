@@ -5,7 +5,7 @@
 use chaos_api::{ExperimentDetail, ExperimentRecord, RunDetail};
 use chaos_core::journal::{Record, RunHeader, RunSummary};
 use chaos_core::run::{Phase, RunId, RunState};
-use chaos_core::spec::ExperimentKey;
+use chaos_core::spec::{Experiment, ExperimentKey};
 use chaos_engine::RunSnapshot;
 use chaos_store::{ExperimentRow, PAGE_MAX};
 
@@ -53,17 +53,19 @@ impl App {
         if let Some(latest) = &latest {
             record = record.with_run(&latest.summary);
         }
-        Ok(ExperimentDetail { record, document: row.document, latest })
+        let mut document = row.document;
+        without_secrets(&mut document);
+        Ok(ExperimentDetail { record, document, latest })
     }
 
     /// One run, whole.
     pub(crate) async fn run_detail(&self, key: &ExperimentKey, run: &RunId) -> Result<RunDetail, ApiError> {
         if let Some(snapshot) = self.active(run).filter(|snapshot| snapshot.header.key() == *key) {
-            return Ok(RunDetail::of(&snapshot.header, &snapshot.state, self.until_now(snapshot.summary)));
+            return Ok(shown(RunDetail::of(&snapshot.header, &snapshot.state, self.until_now(snapshot.summary))));
         }
         let (header, summary) = self.stored_run(key, run).await?;
         let state = self.replay(&header).await?;
-        Ok(RunDetail::of(&header, &state, self.until_now(summary)))
+        Ok(shown(RunDetail::of(&header, &state, self.until_now(summary))))
     }
 
     /// Header and summary of a run of this experiment.
@@ -102,4 +104,19 @@ impl App {
             records.extend(page);
         }
     }
+}
+
+/// What stands for a value that is not shown.
+const HIDDEN: &str = "[hidden]";
+
+/// Hides what a document may hold of secrets: header values of probes.
+pub(crate) fn without_secrets(document: &mut Experiment) {
+    for http in document.spec.probes.iter_mut().filter_map(|probe| probe.http.as_mut()) {
+        http.headers.values_mut().for_each(|value| HIDDEN.clone_into(value));
+    }
+}
+
+fn shown(mut run: RunDetail) -> RunDetail {
+    without_secrets(&mut run.header.experiment);
+    run
 }

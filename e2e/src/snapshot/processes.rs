@@ -29,7 +29,7 @@ fn describe(pid: i32) -> Option<String> {
         return None;
     }
     let command = proc::command_line(pid).ok()?;
-    let command = if command.is_empty() { format!("[{}]", stat.name) } else { command.join(" ") };
+    let command = if command.is_empty() { format!("[{}]", stat.comm) } else { without_ports(command).join(" ") };
     let threads = proc::threads(pid).unwrap_or_default();
     let traced = threads.iter().filter(|tid| proc::thread_tracer(pid, **tid) != 0).count();
     let stopped = threads.iter().filter(|tid| proc::thread_stat(pid, **tid).is_ok_and(|stat| is_stop(stat.state)));
@@ -44,6 +44,16 @@ fn describe(pid: i32) -> Option<String> {
         proc::cgroups(pid).map(|paths| paths.all().map(str::to_owned).collect()).unwrap_or_default();
     let cgroups = cgroups.into_iter().collect::<Vec<_>>().join(" ");
     Some(format!("{command:?}, {state}, oom {}, cgroups {cgroups}", oom.trim()))
+}
+
+/// A sample system that was started again keeps the ports that were free at first.
+fn without_ports(mut command: Vec<String>) -> Vec<String> {
+    for index in 1..command.len() {
+        if matches!(command[index - 1].as_str(), "--port" | "--admin-port") {
+            command[index] = "N".to_owned();
+        }
+    }
+    command
 }
 
 fn is_stop(state: char) -> bool {

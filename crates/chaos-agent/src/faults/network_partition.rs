@@ -154,7 +154,12 @@ impl Injector for Cut {
         if now >= made.refresh_at {
             made.refresh(&instance)?;
             made.refresh_at = now + made.lease.length() / REFRESH_PART;
-        } else if made.identified.is_some() {
+        } else if let Some(identified) = &mut made.identified {
+            // Whoever was left out, or put elsewhere by somebody, is gathered again.
+            if let Some(cgroup) = identified.gather(&instance)? {
+                made.undo.cgroup = Some(cgroup);
+                return Ok(Held::Record(UndoData::Network(made.undo.clone())));
+            }
             made.add_new_sockets(&instance)?;
         }
         let until_refresh = made.refresh_at.saturating_sub(monotonic());
@@ -169,7 +174,7 @@ impl Injector for Cut {
     fn undo(&mut self) -> Result<(), FaultError> {
         let Some(made) = &mut self.made else { return Ok(()) };
         made.socket.remove(&made.spec.name)?;
-        release(made.undo.cgroup.as_ref())
+        made.undo.cgroup.as_ref().map_or(Ok(()), identity::release)
     }
 
     fn prove_reverted(&mut self) -> Result<Vec<Evidence>, FaultError> {
@@ -219,16 +224,6 @@ fn open(namespace: Namespace) -> Result<(Option<Namespace>, NftSocket), FaultErr
     Ok((Some(namespace), socket))
 }
 
-fn release(cgroup: Option<&CgroupUndo>) -> Result<(), FaultError> {
-    let Some(CgroupUndo { directory, fallback, moved }) = cgroup else { return Ok(()) };
-    let own = OwnCgroup::recorded(directory.clone());
-    if own.exists() {
-        own.empty(moved, fallback)?;
-        own.remove()?;
-    }
-    Ok(())
-}
-
 fn prove_absent(
     socket: &mut NftSocket,
     name: &InjectionName,
@@ -240,11 +235,8 @@ fn prove_absent(
         return Err(FaultError::not_proven(observed));
     }
     let mut evidence = vec![Evidence::new("nf_tables", format!("no rule and no set of {name}"))];
-    if let Some(CgroupUndo { directory, .. }) = cgroup {
-        if directory.exists() {
-            return Err(FaultError::not_proven(format!("cgroup {} is left", directory.display())));
-        }
-        evidence.push(Evidence::new(directory.display().to_string(), "removed, its processes moved back"));
+    if let Some(cgroup) = cgroup {
+        evidence.push(identity::prove_released(cgroup)?);
     }
     Ok(evidence)
 }
@@ -252,20 +244,20 @@ fn prove_absent(
 /// Finds the namespace by a process that is in it, and undoes there what the record says.
 pub(super) fn undo_from_record(record: &NetworkUndo) -> Result<Vec<Evidence>, FaultError> {
     let name = InjectionName::new(record.name.clone())?;
-    let evidence = match find_namespace(record)? {
-        Some(namespace) => {
-            let (_namespace, mut socket) = open(namespace)?;
+    let found = find_namespace(record)?.map(open).transpose()?;
+    match found {
+        Some((_namespace, mut socket)) => {
             socket.remove(&name)?;
-            release(record.cgroup.as_ref())?;
-            prove_absent(&mut socket, &name, record.cgroup.as_ref())?
+            record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
+            prove_absent(&mut socket, &name, record.cgroup.as_ref())
         }
         // Rules go with the last user of their namespace.
         None => {
-            release(record.cgroup.as_ref())?;
-            vec![Evidence::new(format!("network namespace {}", record.namespace), "no process is in it any more")]
+            record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
+            let source = format!("network namespace {}", record.namespace);
+            Ok(vec![Evidence::new(source, "no process is in it any more")])
         }
-    };
-    Ok(evidence)
+    }
 }
 
 fn find_namespace(record: &NetworkUndo) -> Result<Option<Namespace>, FaultError> {

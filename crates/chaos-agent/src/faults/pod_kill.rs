@@ -13,6 +13,8 @@ use crate::sys::SysError;
 use crate::sys::pidfd::PidFd;
 use crate::undo::UndoData;
 
+const NOTHING: &str = "nothing to undo";
+
 pub(super) struct Kill {
     parameters: PodKill,
     instance: Instance,
@@ -110,7 +112,12 @@ impl Injector for Kill {
     }
 
     fn prove_reverted(&mut self) -> Result<Vec<Evidence>, FaultError> {
-        Ok(nothing_to_undo())
+        let observed = match self.stage {
+            Stage::Untouched => "nothing was sent",
+            Stage::Asked(_) => "it was asked to end and not killed; nothing to undo",
+            Stage::Killed => NOTHING,
+        };
+        Ok(vec![Evidence::new("pod_kill", observed)])
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -121,7 +128,7 @@ impl Injector for Kill {
 }
 
 pub(super) fn nothing_to_undo() -> Vec<Evidence> {
-    vec![Evidence::new("pod_kill", "nothing to undo")]
+    vec![Evidence::new("pod_kill", NOTHING)]
 }
 
 /// One that has ended meanwhile needs no signal.

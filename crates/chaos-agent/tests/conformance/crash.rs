@@ -54,7 +54,7 @@ fn when_a_server_is_killed_its_faults_last_until_the_lease_ends() {
     kill(parent.victim.process);
     let begun = Instant::now();
     assert!(recover(state.path(), false).unwrap().is_empty(), "a living fault process is left alone");
-    assert!(stands_still(victim.process));
+    assert!(is_held(victim.process));
     within(Duration::from_secs(2), "the fault process ends", || holder(&order.run).is_none());
     assert!(begun.elapsed() > Duration::from_millis(300), "not before the lease");
     assert!(runs_on(victim.process));
@@ -95,7 +95,7 @@ fn when_all_are_killed_at_once_the_kernel_ends_the_fault_and_recovery_tells_of_i
         let back = killed.elapsed();
         eprintln!("{}: back {} ms after everything was killed", scene.name, back.as_millis());
         // The measurement itself needs some attempts of the victim.
-        assert!(back < order.lease + Duration::from_millis(500), "{}: {back:?}", scene.name);
+        assert!(back < order.lease + Duration::from_secs(1), "{}: {back:?}", scene.name);
         let told = recover(state.path(), false).unwrap();
         assert_eq!(told[0].state, Reverted, "{}: {told:?}", scene.name);
         assert!(records(state.path()).is_empty());
@@ -116,7 +116,9 @@ fn recovery_undoes_at_once_what_the_kernel_would_end_later() {
         kill(holder(&order.run).unwrap());
         kill(parent.victim.process);
         eventually("both are gone", || holder(&order.run).is_none());
-        for told in recover(state.path(), false).unwrap() {
+        let told = recover(state.path(), false).unwrap();
+        eprintln!("{told:?}");
+        for told in told {
             assert_eq!(told.state, Reverted, "{}: {told:?}", scene.name);
         }
         assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);

@@ -55,7 +55,7 @@ pub(crate) fn pause() -> Scene {
         fault: default_fault(FaultKind::ProcessPause),
         instance: victim.instance(),
         acts: Box::new(move |_| {
-            let (root, child) = (stands_still(process), stands_still(child));
+            let (root, child) = (is_held(process), is_held(child));
             assert_eq!(root, child, "all of the instance or nothing");
             root
         }),
@@ -102,11 +102,15 @@ pub(crate) fn memory() -> Scene {
         acts: Box::new(move |injection| {
             let workers = workers("memory", injection);
             let Some(worker) = workers.first() else { return false };
-            within(PATIENCE, "the memory is there", || {
-                proc::status(*worker).is_ok_and(|status| status.resident_bytes > 23 << 20)
-            });
-            if let Some(usage) = path.as_ref().and_then(|path| usage(path)) {
-                assert!(usage > 23 << 20, "charged to the victim's cgroup: {usage}");
+            let resident = || proc::status(*worker).map(|status| status.resident_bytes);
+            eventually("the memory is there, or the worker is gone", || !resident().is_ok_and(|bytes| bytes < 23 << 20));
+            if proc::identity(*worker).is_err() {
+                return false;
+            }
+            // The kernel charges in batches, so a little may be missing.
+            if let Some(path) = &path {
+                let gone = || proc::identity(*worker).is_err();
+                eventually("the cgroup is charged", || gone() || usage(path).is_none_or(|usage| usage > 20 << 20));
             }
             true
         }),

@@ -234,7 +234,7 @@ pub(crate) fn cpu_time(process: ProcessRef) -> Duration {
 
 pub(crate) fn runs_on(process: ProcessRef) -> bool {
     let before = cpu_time(process);
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if cpu_time(process) > before {
             return true;
@@ -249,6 +249,16 @@ pub(crate) fn stands_still(process: ProcessRef) -> bool {
     // Pacing of the measurement: twenty milliseconds of a busy loop would show.
     std::thread::sleep(Duration::from_millis(20));
     cpu_time(process) == before
+}
+
+/// Held: in a tracing stop, using no CPU time. Else it must be seen to run.
+pub(crate) fn is_held(process: ProcessRef) -> bool {
+    if proc::stat(process.pid).unwrap().state == 't' {
+        assert!(stands_still(process));
+        return true;
+    }
+    assert!(runs_on(process), "neither held nor running");
+    false
 }
 
 pub(crate) fn default_fault(kind: FaultKind) -> Fault {

@@ -20,7 +20,7 @@ use crate::documents;
 use crate::exit::{self, Failure};
 use crate::output::{self, Output, or_dash};
 use crate::show;
-use crate::signals::{Signal, Signals};
+use crate::signals::Signals;
 use crate::watch::{self, Ended};
 
 const LONG: &str = "\

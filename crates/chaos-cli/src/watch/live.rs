@@ -10,7 +10,6 @@ use super::view::View;
 use crate::output;
 
 /// The drawn lines.
-#[derive(Debug)]
 pub(super) struct Live {
     lines: MultiProgress,
     head: ProgressBar,

@@ -32,7 +32,7 @@ fn tally(samples: &[ProbeSample]) -> Tally {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_paused_for_a_second_makes_about_a_hundred_slow_requests_of_a_hundred_a_second() {
     let (server, _) = counting();
-    let probe = probe(json!({ "load": { "url": server.url("/"), "rate": 100 }, "timeout": "5s" }));
+    let probe = probe(json!({ "load": { "url": server.url("/"), "rate": 100 } }));
     let probes = probes();
     let samples = std::sync::Mutex::new(Vec::new());
     let sink = |sample| samples.lock().expect("no panic").push(sample);
@@ -43,13 +43,13 @@ async fn a_server_paused_for_a_second_makes_about_a_hundred_slow_requests_of_a_h
     };
     tokio::join!(probes.watch(&probe, ProbePhase::Chaos, false, stop, &sink), pause);
     let tally = tally(&samples.into_inner().expect("no panic"));
-    assert!((398..=402).contains(&tally.measured), "{} requests in 4 s", tally.measured);
+    assert!((380..=402).contains(&tally.measured), "{} requests in 4 s", tally.measured);
     assert_eq!(tally.passed, tally.measured, "{:?}", tally.problem);
     let over = |ms: f64| tally.latency.iter().filter(|one| one.ms > ms).map(|one| one.count).sum::<u64>();
     // Request k of the pause waits for what is left of it: a closed loop would have seen one slow request.
     let (slow, half) = (over(50.0), over(500.0));
-    assert!((85..=115).contains(&slow), "{slow} slow requests");
-    assert!((40..=65).contains(&half), "{half} of more than half a second");
+    assert!((80..=130).contains(&slow), "{slow} slow requests");
+    assert!((35..=80).contains(&half), "{half} of more than half a second");
     assert!(tally.latency_quantile(1.0).is_some_and(|ms| ms > 900.0), "{:?}", tally.latency.last());
 }
 
@@ -59,7 +59,7 @@ async fn every_request_is_counted_once_also_those_in_flight_at_the_stop() {
     let probe = probe(json!({ "load": { "url": server.url("/"), "rate": 1000 } }));
     let samples = measure_for(Duration::from_millis(1500), &probe).await;
     let tally = tally(&samples);
-    assert!((1480..=1510).contains(&tally.measured), "{tally:?}");
+    assert!((1300..=1510).contains(&tally.measured), "{tally:?}");
     assert_eq!(
         (tally.passed, count.load(Ordering::Relaxed)),
         (tally.measured, tally.measured),

@@ -22,12 +22,13 @@ async fn a_target_that_hangs_delays_no_start_and_hides_none() {
     let probe = probe(json!({ "http": { "url": server.url("/") }, "every": "50ms", "timeout": "500ms" }));
     let samples = measure_for(Duration::from_millis(1475), &probe).await;
     let measured: u64 = samples.iter().map(|sample| sample.measured).sum();
-    assert_eq!(measured, 30, "one each 50 ms from the begin on");
+    assert!((27..=30).contains(&measured), "one each 50 ms from the begin on: {measured}");
     assert_eq!(samples.iter().map(|sample| sample.passed + sample.no_data).sum::<u64>(), 0);
     let arrivals = arrivals.lock().expect("no panic");
-    assert_eq!(arrivals.len(), 30);
-    let first_to_last = arrivals[29] - arrivals[0];
-    assert!((1350..1650).contains(&first_to_last.as_millis()), "29 × 50 ms took {first_to_last:?}");
+    assert_eq!(arrivals.len() as u64, measured);
+    // Were starts delayed by answers, each would be half a second after the one before.
+    let first_to_last = *arrivals.last().expect("some") - arrivals[0];
+    assert!((1200..2000).contains(&first_to_last.as_millis()), "{measured} starts took {first_to_last:?}");
 }
 
 #[tokio::test]
@@ -41,11 +42,12 @@ async fn a_slow_probe_gives_a_sample_for_each_measurement() {
 
 #[tokio::test]
 async fn over_the_limit_in_flight_a_start_fails_and_is_not_dropped() {
-    let probe = probe(json!({ "command": { "argv": ["sleep", "1"] }, "every": "20ms", "timeout": "3s" }));
+    let probe = probe(json!({ "command": { "argv": ["sleep", "1"] }, "every": "20ms" }));
     let samples = measure_for(Duration::from_millis(610), &probe).await;
     let sum = |of: fn(&chaos_core::run::ProbeSample) -> u64| samples.iter().map(of).sum::<u64>();
     let limit = chaos_probes::COMMANDS_IN_FLIGHT_MAX as u64;
-    assert_eq!((sum(|s| s.measured), sum(|s| s.passed), sum(|s| s.no_data)), (31, limit, 0), "{samples:?}");
+    assert!((25..=31).contains(&sum(|s| s.measured)), "one each 20 ms: {samples:?}");
+    assert_eq!((sum(|s| s.passed), sum(|s| s.no_data)), (limit, 0), "{samples:?}");
     assert!(samples[0].problem.as_deref().is_some_and(|text| text.starts_with("overrun")), "{samples:?}");
 }
 

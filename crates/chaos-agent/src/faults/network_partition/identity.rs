@@ -1,10 +1,12 @@
 //! How an instance is told from others that share its network namespace: its sockets, and a cgroup that holds it and
 //! nothing else. A cgroup of its own is used as it is; else one of ours is made below the instance's, in which the
-//! limits of the one above go on to hold. It never makes a rule.
+//! limits of the one above go on to hold. Partitions of one instance share that cgroup: each has a token in it, and
+//! the last to go takes it away. It never makes a rule.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use chaos_core::port::Evidence;
 use chaos_core::run::InjectionId;
 use chaos_core::target::{Instance, ProcessRef};
 
@@ -36,13 +38,18 @@ impl Identified {
                 instance.id
             )));
         };
+        // Another partition of the same instance may have made it already.
+        let name = format!("chaos-{}-{}", instance.process.pid, instance.process.start_time);
+        let is_made = current.file_name().is_some_and(|current| current == name.as_str());
         let pids: BTreeSet<i32> = members.iter().map(|member| member.pid).collect();
-        if hierarchies.is_own(UNIFIED, &paths, &pids)? {
+        if !is_made && hierarchies.is_own(UNIFIED, &paths, &pids)? {
             return Ok(Self { hierarchies, directory: current, ours: None });
         }
-        let directory = current.join(format!("chaos-{injection}"));
-        let moved = members.iter().filter_map(|member| moved(&hierarchies, *member)).collect();
-        let ours = CgroupUndo { directory: directory.clone(), fallback: current, moved };
+        let fallback = current.parent().filter(|_| is_made).map_or_else(|| current.clone(), Path::to_owned);
+        let directory = fallback.join(name);
+        let moved = members.iter().filter_map(|member| moved(&hierarchies, *member, &directory)).collect();
+        let token = directory.join(injection.to_string());
+        let ours = CgroupUndo { directory: directory.clone(), token, fallback, moved };
         Ok(Self { hierarchies, directory, ours: Some(ours) })
     }
 
@@ -54,8 +61,8 @@ impl Identified {
     /// and what the record has to say is returned.
     pub(super) fn gather(&mut self, instance: &Instance) -> Result<Option<CgroupUndo>, FaultError> {
         let Some(ours) = &mut self.ours else { return Ok(None) };
-        let (parent, name) = (ours.fallback.clone(), ours.directory.file_name().unwrap_or_default());
-        let own = OwnCgroup::create(&parent, &name.to_string_lossy())?;
+        let own = make(&ours.directory)?;
+        make(&ours.token)?;
         loop {
             let inside = cgroup::processes(own.directory())?;
             let outside: Vec<ProcessRef> =
@@ -65,7 +72,7 @@ impl Identified {
             }
             let known = |process: &ProcessRef| ours.moved.iter().any(|moved| moved.process == *process);
             if let Some(new) = outside.iter().find(|process| !known(process)) {
-                ours.moved.extend(moved(&self.hierarchies, *new));
+                ours.moved.extend(moved(&self.hierarchies, *new, own.directory()));
                 if ours.moved.iter().any(|moved| moved.process == *new) {
                     return Ok(Some(ours.clone()));
                 }
@@ -97,10 +104,50 @@ impl Identified {
     }
 }
 
-/// Where a process is now; none when it has ended.
-fn moved(hierarchies: &Hierarchies, process: ProcessRef) -> Option<Moved> {
+/// Takes back the token, and with the last token the cgroup: its processes go where they were.
+pub(super) fn release(cgroup: &CgroupUndo) -> Result<(), FaultError> {
+    OwnCgroup::recorded(cgroup.token.clone()).remove()?;
+    let own = OwnCgroup::recorded(cgroup.directory.clone());
+    if own.exists() && tokens(&cgroup.directory) == 0 {
+        own.empty(&cgroup.moved, &cgroup.fallback)?;
+        match own.remove() {
+            // Somebody came with a token meanwhile, who gathers the processes again.
+            Err(_) if tokens(&cgroup.directory) > 0 => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// That the token is gone, and the cgroup too unless others need it.
+pub(super) fn prove_released(cgroup: &CgroupUndo) -> Result<Evidence, FaultError> {
+    let CgroupUndo { directory, token, .. } = cgroup;
+    if token.exists() {
+        return Err(FaultError::not_proven(format!("cgroup {} is left", token.display())));
+    }
+    let observed = match (directory.exists(), tokens(directory)) {
+        (false, _) => "removed, its processes moved back".to_owned(),
+        (true, 0) => return Err(FaultError::not_proven(format!("cgroup {} is left", directory.display()))),
+        (true, others) => format!("left to {others} other partitions of the same instance"),
+    };
+    Ok(Evidence::new(directory.display().to_string(), observed))
+}
+
+fn tokens(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
+    entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count()
+}
+
+fn make(directory: &Path) -> Result<OwnCgroup, FaultError> {
+    let parts = directory.parent().zip(directory.file_name());
+    let (parent, name) = parts.ok_or_else(|| FaultError::refused("a cgroup needs a name"))?;
+    Ok(OwnCgroup::create(parent, &name.to_string_lossy())?)
+}
+
+/// Where a process is now; none when it has ended or is where it should be.
+fn moved(hierarchies: &Hierarchies, process: ProcessRef, directory: &Path) -> Option<Moved> {
     let paths = proc::cgroups(process.pid).ok()?;
-    let from = hierarchies.directory(UNIFIED, &paths)?;
+    let from = hierarchies.directory(UNIFIED, &paths).filter(|from| from != directory)?;
     proc::runs(process).then(|| OwnCgroup::plan(process, from))
 }
 

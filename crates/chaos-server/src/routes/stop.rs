@@ -1,0 +1,85 @@
+//! The emergency stop.
+//!
+//! Owns its answer. The stop itself is the engine's, which undoes everything even if the caller goes away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use chaos_api::{NamespaceQuery, StopRequest, StopResponse, StoppedRun};
+use chaos_core::run::{Stop, StopCause};
+use chaos_core::spec::{ExperimentKey, parse_value, plain_values};
+use chaos_engine::{RunSnapshot, StopReport};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::extract::{self, Names, Params};
+
+/// `POST /api/v1/experiments/{name}/stop`.
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    names: Names,
+    Params(query): Params<NamespaceQuery>,
+    request: Request<Body>,
+) -> Result<Json<StopResponse>, ApiError> {
+    let key = names.key(query.namespace);
+    let stop = read(request).await?;
+    // What is active is stopped first; whether it is on disk is asked afterwards.
+    let response = stop_one(&app, &key, stop).await;
+    if response.runs.is_empty() {
+        app.row(&key).await?;
+    }
+    Ok(Json(response))
+}
+
+/// `POST /api/v1/stop`.
+pub(super) async fn all(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Json<StopResponse>, ApiError> {
+    let stop = read(request).await?;
+    let (begin, active) = (Instant::now(), app.engine.active());
+    let reports = app.engine.stop_all(&stop).await;
+    Ok(Json(response(&app, begin, &active, &reports)))
+}
+
+/// Stops the active run of an experiment, if there is one.
+pub(super) async fn stop_one(app: &App, key: &ExperimentKey, stop: Stop) -> StopResponse {
+    let begin = Instant::now();
+    let Some(active) = app.engine.active_run(key) else { return StopResponse::default() };
+    let report = app.engine.stop(&active.header.run, stop).await;
+    response(app, begin, &[active], &report.into_iter().collect::<Vec<_>>())
+}
+
+fn response(app: &App, begin: Instant, active: &[RunSnapshot], reports: &[StopReport]) -> StopResponse {
+    let stopped = |report: &StopReport| {
+        app.metrics.stopped(report.took);
+        let summary = active.iter().map(|snapshot| &snapshot.summary).find(|summary| summary.run == report.run);
+        StoppedRun {
+            run: report.run.clone(),
+            name: summary.map(|summary| summary.name.clone()).unwrap_or_default(),
+            namespace: summary.map(|summary| summary.namespace.clone()).unwrap_or_default(),
+            took_ms: report.took.as_secs_f64() * 1000.0,
+            reverted: report.reverted,
+            unproven: report.unproven.clone(),
+        }
+    };
+    let runs: Vec<StoppedRun> = reports.iter().map(stopped).collect();
+    StopResponse { runs, took_ms: begin.elapsed().as_secs_f64() * 1000.0 }
+}
+
+/// The reason; an empty body is fine, because a stop must not fail for want of words.
+async fn read(request: Request<Body>) -> Result<Stop, ApiError> {
+    let (_, text) = extract::text(request).await?;
+    let given: StopRequest = if text.trim().is_empty() {
+        StopRequest::default()
+    } else {
+        parse_value(plain_values(&text)?.swap_remove(0))?
+    };
+    let cause = if given.interrupted { StopCause::Interrupt } else { StopCause::Request };
+    let otherwise = if given.interrupted { "interrupted" } else { "stopped by hand" };
+    Ok(Stop { cause, reason: extract::reason(given.reason, otherwise)? })
+}

@@ -1,0 +1,98 @@
+//! What a soak has seen: kills by fault, residues by kind, times to heal; and the lines that say so.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::snapshot::Difference;
+
+/// More residues than this end a soak.
+const RESIDUES_MAX: usize = 50;
+
+/// When a difference was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum When {
+    /// Nothing was started again yet: the kernel and the living had to do it alone.
+    BeforeRecover,
+    /// After `recover`, or the next start.
+    AfterRecover,
+}
+
+/// The counts.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    kills: BTreeMap<String, u32>,
+    healed: Vec<Duration>,
+    residues: Vec<String>,
+    /// By what `recover` had to remove, which is no residue: records and inert rules.
+    swept: BTreeMap<String, u32>,
+}
+
+impl Ledger {
+    pub(super) fn kill(&mut self, fault: &str) {
+        *self.kills.entry(fault.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn kills(&self) -> u32 {
+        self.kills.values().sum()
+    }
+
+    pub(super) fn healed(&mut self, took: Duration) {
+        self.healed.push(took);
+    }
+
+    pub(super) fn swept(&mut self, differences: &[Difference]) {
+        for difference in differences {
+            *self.swept.entry(difference.kind.to_string()).or_default() += 1;
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+    pub(super) fn residue(&mut self, case: &str, when: When, differences: &[Difference]) {
+        for difference in differences {
+            let when = if when == When::BeforeRecover { "before recover" } else { "after recover" };
+            let line = format!("{case}: {when}: {difference}");
+            println!("residue: {line}");
+            self.residues.push(line);
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+    pub(super) fn fault(&mut self, case: &str, what: &str) {
+        println!("residue: {case}: {what}");
+        self.residues.push(format!("{case}: {what}"));
+    }
+
+    /// An error when there is so much wrong that more would tell nothing new.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.residues.len() > RESIDUES_MAX {
+            bail!("{} residues: the soak gives up", self.residues.len());
+        }
+        Ok(())
+    }
+
+    pub(super) fn residues(&self) -> usize {
+        self.residues.len()
+    }
+
+    /// Prints everything; the last line is the count.
+    #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+    pub(super) fn close(mut self) -> ExitCode {
+        for (fault, kills) in &self.kills {
+            println!("{fault}: {kills} kills");
+        }
+        for (kind, count) in &self.swept {
+            println!("for recover to sweep: {count} × {kind}");
+        }
+        self.healed.sort_unstable();
+        let at = |share: f64| {
+            let index = (self.healed.len().saturating_sub(1) as f64 * share).round() as usize;
+            self.healed.get(index).copied().unwrap_or_default().as_millis()
+        };
+        println!("time to heal: p50 {} ms, p99 {} ms, max {} ms", at(0.5), at(0.99), at(1.0));
+        println!("soak: {} kills, {} residues", self.kills(), self.residues.len());
+        if self.residues.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
