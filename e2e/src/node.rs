@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// `argv[0]` of a node.
 pub const NAME: &str = "e2e-node";
+/// How the line begins that says an order was not accepted, and so nothing was changed.
+pub const REFUSED: &str = "refused: ";
 /// A node that is not done by then ends.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,15 +45,15 @@ pub struct Request {
     pub lease_ms: u64,
 }
 
-/// Starts a node that waits for its request; write it with [`send`].
+/// Starts a node that waits for its request; write it with [`send`]. Its reports go to `output`.
 ///
 /// # Errors
 /// It does not start.
-pub fn spawn() -> Result<Child> {
+pub fn spawn(output: Stdio) -> Result<Child> {
     use std::os::unix::process::CommandExt as _;
     let program = std::env::current_exe().context("the path of this program")?;
     let mut command = Command::new(program);
-    command.arg0(NAME).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg0(NAME).stdin(Stdio::piped()).stdout(output).stderr(Stdio::null());
     command.spawn().context("starting a node")
 }
 
@@ -109,7 +111,11 @@ async fn carry_out(request: Request) -> Result<()> {
     let lease = Duration::from_millis(request.lease_ms);
     let (sender, mut reports) = mpsc::unbounded_channel::<InjectionReport>();
     let sink = Arc::new(move |report| drop(sender.send(report)));
-    node.inject(InjectOrder { run: run.clone(), owner: request.owner, lease, injections }, sink).await?;
+    let order = InjectOrder { run: run.clone(), owner: request.owner, lease, injections };
+    if let Err(refused) = node.inject(order, sink).await {
+        writeln!(std::io::stdout().lock(), "{REFUSED}{refused}")?;
+        return Ok(());
+    }
     let mut renewal = tokio::time::interval(lease / 3);
     while !open.is_empty() {
         tokio::select! {

@@ -3,15 +3,20 @@
 //! Owns the program behind `cargo xtask soak`. It runs in a room, kills only what is in there, and never judges by
 //! anything but snapshots.
 
+mod chance;
 mod ledger;
+mod owner;
 mod plant;
+mod prey;
+mod rounds;
 mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use chaos_core::spec::{Fault, FaultKind};
 use clap::Parser;
 
 use crate::world::World;
@@ -19,6 +24,12 @@ use crate::{node, room};
 
 /// Longest life of a whole soak.
 const LIMIT: Duration = Duration::from_secs(3600);
+/// The lease of runs by a bare node, which is also how long the kernel keeps their partitions.
+const LEASE: Duration = Duration::from_millis(600);
+/// How much later than the lease everything must be as before.
+const SLACK: Duration = Duration::from_millis(2500);
+/// How long `recover` and a supervisor may take together.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Arguments of the program.
 #[derive(Debug, Clone, Parser)]
@@ -39,9 +50,12 @@ pub struct Arguments {
     /// Leave something behind on purpose: the soak must then fail
     #[arg(long, value_enum, value_name = "WHAT")]
     pub plant: Option<plant::Plant>,
-    /// The program `chaos`
-    #[arg(long, default_value = "chaos", value_name = "FILE")]
-    pub chaos: PathBuf,
+    /// Only bare nodes as owners, neither servers nor command lines
+    #[arg(long)]
+    pub bare: bool,
+    /// The program `chaos`; otherwise the one beside this program
+    #[arg(long, value_name = "FILE")]
+    pub chaos: Option<PathBuf>,
 }
 
 /// The program `soak`, in all its roles.
@@ -79,10 +93,33 @@ fn enter() -> Result<ExitCode> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+#[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
 fn inside(arguments: &Arguments) -> Result<ExitCode> {
+    let beside = std::env::current_exe().context("the path of this program")?.with_file_name("chaos");
+    let chaos = arguments.chaos.clone().unwrap_or(beside);
+    if !arguments.bare && !arguments.steps && !chaos.is_file() {
+        bail!("{} is not there: cargo build --workspace --bins", chaos.display());
+    }
     let folder = tempfile::tempdir().context("making a folder")?;
-    let state = folder.path().join("state");
-    let mut world = World::start(Path::new("/proc/self/exe"), state)?;
-    let ledger = if arguments.steps { steps::run(&mut world, arguments)? } else { steps::run(&mut world, arguments)? };
+    let mut world = World::start(Path::new("/proc/self/exe"), folder.path().join("state"))?;
+    let ledger = if arguments.steps {
+        steps::run(&mut world, arguments)?
+    } else {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seed = arguments.seed.unwrap_or(u64::from(now.subsec_nanos()));
+        println!("soak: seed {seed}");
+        rounds::run(&mut world, arguments, &chaos, seed)?
+    };
     Ok(ledger.close())
+}
+
+/// A fault that is small, quick and the same everywhere.
+fn small(kind: FaultKind) -> Fault {
+    let text = match kind {
+        FaultKind::PodKill => r#"{"pod_kill":{"gracePeriod":"0s"}}"#,
+        FaultKind::CpuStress => r#"{"cpu_stress":{"load":"20%","cores":2}}"#,
+        FaultKind::MemoryPressure => r#"{"memory_pressure":{"size":"4Mi"}}"#,
+        FaultKind::ProcessPause | FaultKind::NetworkPartition => "",
+    };
+    serde_json::from_str(text).unwrap_or_else(|_| kind.with_defaults())
 }

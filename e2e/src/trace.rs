@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 /// When and whom to kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kill {
-    /// At the entry (odd) or exit (even) of which step, counted from 1.
+    /// At which stop, counted from 1: where it leaves `execve`, then two for each call, its entry and its exit.
     pub at: u32,
     /// The owner of the fault process as well, in the same moment.
     pub owner_too: bool,
@@ -82,6 +82,8 @@ impl Tracer {
             WaitStatus::PtraceEvent(pid, _, event) => {
                 if event == ptrace::Event::PTRACE_EVENT_EXEC as i32 && is_holder(pid) {
                     self.holder = Some(pid);
+                    // It stands inside of `execve`; the next stop is where it leaves it.
+                    self.inside = true;
                     // Its workers are not traced.
                     ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD).context("following a fault process")?;
                 }

@@ -8,6 +8,7 @@ mod bench;
 mod generate;
 mod process;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -34,6 +35,8 @@ enum Verb {
     Tidy,
     /// Measure the figures of the product and print them as one table.
     Bench,
+    /// Kill processes of ours during faults, and look for what is left.
+    Soak(soak::Arguments),
     /// Write the generated files, or check that they are current.
     Generate(generate::Arguments),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Tidy => tidy::run(),
         Verb::Bench => bench::run(),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
     };
     match outcome {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chaos_core::port::{Evidence, InjectionReport};
 use chaos_core::run::{InjectionId, InjectionState};
+use chaos_core::target::ProcessRef;
 
 use crate::faults;
 use crate::holder::monotonic;
@@ -19,6 +20,11 @@ use crate::undo::{UndoError, UndoLog, UndoRecord};
 
 /// How long a living fault process may take to undo everything when it is asked to.
 const FORCED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a fault process that is being killed may take to be dead.
+const DEATH_WITHIN: Duration = Duration::from_secs(2);
+/// The bit of SIGKILL in a set of pending signals.
+const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
 
 /// Undoes whatever dead fault processes left below a state folder, proves it and reports it: one report for each
 /// record, in the order of their ids. Records of living fault processes are left alone, or with `force` those
@@ -34,7 +40,7 @@ pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoEr
     let mut reports = Vec::new();
     for (path, record) in log.all()? {
         match record {
-            Ok(record) if proc::runs(record.holder) => {}
+            Ok(record) if is_alive(record.holder) => {}
             Ok(record) => reports.push(settle(&log, record)),
             Err(error) => reports.push(damaged(&log, &path, &error)),
         }
@@ -99,6 +105,16 @@ fn report(
     error: Option<String>,
 ) -> InjectionReport {
     InjectionReport { injection, state, evidence, error, took_ms: 0.0 }
+}
+
+/// Whether a fault process still does its work. One that is being killed does not, and is waited for: until it is
+/// dead the kernel holds what it held.
+fn is_alive(holder: ProcessRef) -> bool {
+    let Ok(held) = PidFd::open(holder) else { return false };
+    let exiting = proc::stat(holder.pid).is_ok_and(|stat| stat.is_exiting());
+    let killed = proc::status(holder.pid).is_ok_and(|status| status.pending_signals & SIGKILL_BIT != 0);
+    let dies = exiting || killed;
+    !(dies && held.wait_exit(DEATH_WITHIN).unwrap_or(false)) && held.is_alive()
 }
 
 /// Asks every living fault process to undo everything, and waits until it has.

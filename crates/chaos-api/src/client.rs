@@ -21,6 +21,8 @@ use crate::{Operation, Problem};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an answer may take: longer than any stop, whose undo has a deadline of its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long an idle connection is used again: less than the server keeps it, so that no request meets its end.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Silence after which a stream counts as broken: several times the server's keep-alive.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The largest answer that is read, but for streams.
@@ -96,6 +98,7 @@ impl Client {
             .user_agent(concat!("chaos/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(ANSWER_TIMEOUT)
+            .pool_idle_timeout(IDLE_MAX)
             .redirect(reqwest::redirect::Policy::none());
         if endpoint.is_local() {
             builder = builder.no_proxy();

@@ -132,7 +132,8 @@ pub struct ExperimentDetail {
     /// Its row, in the same fields as in a list.
     #[serde(flatten)]
     pub record: ExperimentRecord,
-    /// The document of the latest run or registration, with every default filled in.
+    /// The document of the latest run or registration, with every default filled in; header values and bodies of its
+    /// probes are not shown.
     pub document: Experiment,
     /// The latest run; `null` when it was only registered.
     pub latest: Option<RunDetail>,

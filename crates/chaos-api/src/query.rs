@@ -170,8 +170,8 @@ impl fmt::Display for ReportFormat {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
-    /// Only positions larger than this; 0 is from the first. From now on when neither this nor `Last-Event-ID` is
-    /// there. `Last-Event-ID` outweighs it.
+    /// Only positions larger than this; 0 is from the first. `Last-Event-ID` outweighs it. When neither is there: from
+    /// now on, or from its first record when one run is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// Only this run. The stream ends after the run's last record.

@@ -18,7 +18,7 @@ pub struct SystemHealth {
     pub safe: bool,
     /// Each signal behind it.
     pub signals: Vec<Signal>,
-    /// Whether a source without data blocks every start.
+    /// What the circuit breaker of the source of signals is doing.
     pub breaker: BreakerState,
     /// Whose readiness it is, in words.
     pub target: String,
@@ -29,25 +29,27 @@ pub struct SystemHealth {
     pub at: Timestamp,
 }
 
-/// No data blocks: whether that is the case now.
+/// The circuit breaker of a source of signals: one that fails repeatedly is left alone for a while, and its signals are
+/// unknown, which blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Every source answers.
+    /// The source is asked, or there is none.
     Closed,
-    /// A source gives no data, so nothing starts.
+    /// The source is left alone: its signals are unknown, so nothing starts.
     Open,
+    /// One trial decides.
+    HalfOpen,
 }
 
 impl SystemHealth {
     /// Judges what was measured of `target`.
-    pub fn of(health: Health, threshold: f64, target: String) -> Self {
-        let silent = health.signals.iter().any(|signal| signal.score.is_none() && !signal.not_evaluated);
+    pub fn of(health: Health, threshold: f64, target: String, breaker: BreakerState) -> Self {
         Self {
             score: health.score.value(),
             threshold,
             safe: health.is_safe(threshold),
-            breaker: if silent { BreakerState::Open } else { BreakerState::Closed },
+            breaker,
             target,
             explanation: health.explain(threshold),
             at: health.at,

@@ -106,36 +106,54 @@ impl Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run an experiment, watch it live, exit with its verdict
+    #[command(long_about = commands::run::LONG)]
     Run(Box<commands::run::RunArgs>),
     /// Register an experiment on a server and start it, without waiting
+    #[command(long_about = commands::create::LONG)]
     Create(commands::create::CreateArgs),
     /// List experiments
+    #[command(long_about = commands::list::LONG)]
     List(commands::list::ListArgs),
     /// Show one experiment and its latest run
+    #[command(long_about = commands::status::LONG)]
     Status(commands::status::StatusArgs),
     /// Stop one or all runs now; returns when every fault is proven reverted
+    #[command(long_about = commands::stop::LONG)]
     Stop(commands::stop::StopArgs),
     /// Delete an experiment and its runs; an active run is stopped and reverted first
+    #[command(long_about = commands::delete::LONG)]
     Delete(commands::delete::DeleteArgs),
     /// Show the health score and each signal behind it
+    #[command(long_about = commands::health::LONG)]
     Health(commands::health::HealthArgs),
     /// Print the report of a run
+    #[command(long_about = commands::report::LONG)]
     Report(commands::report::ReportArgs),
     /// Check documents without touching anything
+    #[command(long_about = commands::validate::LONG)]
     Validate(commands::validate::ValidateArgs),
     /// Write a commented starter document
+    #[command(long_about = commands::init::LONG)]
     Init(commands::init::InitArgs),
     /// List the faults, or show one with its parameters
+    #[command(long_about = commands::faults::LONG)]
     Faults(commands::faults::FaultsArgs),
     /// Show what could be hit, and how many; changes nothing
+    #[command(long_about = commands::targets::LONG)]
     Targets(commands::targets::TargetsArgs),
     /// Tell which faults this host can do, and why not
+    #[command(long_about = commands::doctor::LONG)]
     Doctor(commands::doctor::DoctorArgs),
     /// Undo whatever a dead process left
+    #[command(long_about = commands::recover::LONG)]
     Recover(commands::recover::RecoverArgs),
     /// Show the configuration and where each value comes from
     Config(commands::config::ConfigArgs),
+    /// Run four experiments on a small real service and leave nothing
+    #[command(long_about = commands::demo::LONG)]
+    Demo(commands::demo::DemoArgs),
     /// Run the server
+    #[command(long_about = commands::serve::LONG)]
     Serve(commands::serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
@@ -179,6 +197,8 @@ mod tests {
             let after = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             assert!(after.contains("EXAMPLES:"), "{}", verb.get_name());
             assert!(verb.get_about().is_some(), "{}", verb.get_name());
+            let plain = ["config", "completions"].contains(&verb.get_name());
+            assert!(plain || verb.get_long_about().is_some(), "{}", verb.get_name());
         }
     }
 }

@@ -40,8 +40,11 @@ pub(crate) fn overview(wide: bool) -> String {
         }
         row
     };
-    let head: &[&str] =
-        if wide { &["TYPE", "WHAT", "PROOF", "IF EVERYTHING OF OURS DIES", "NEEDS"] } else { &["TYPE", "WHAT"] };
+    let head: &[&str] = if wide {
+        &["TYPE", "WHAT", "PROOF", "IF EVERYTHING OF OURS DIES", "NEEDS"]
+    } else {
+        &["TYPE", "WHAT"]
+    };
     output::table(head, FaultKind::ALL.map(row))
 }
 

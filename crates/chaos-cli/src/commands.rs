@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod faults;
 pub(crate) mod generate;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(command: &Command, settings: &Settings, out: &Output) -> 
         Command::Health(args) => block_on(health::run(args, settings, out)),
         Command::Report(args) => block_on(report::run(args, settings, out)),
         Command::Targets(args) => block_on(targets::run(args, settings, out)),
+        Command::Demo(args) => demo::run(args, settings, out),
         Command::Serve(args) => block_on(serve::run(args, settings, out)),
     }
 }

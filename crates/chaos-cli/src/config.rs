@@ -93,7 +93,10 @@ pub(crate) struct Environment {
 impl Environment {
     /// This process's.
     pub(crate) fn current() -> Self {
-        Self { variables: std::env::vars_os().filter_map(utf8).collect(), root: nix::unistd::geteuid().is_root() }
+        Self {
+            variables: std::env::vars_os().filter_map(utf8).collect(),
+            root: nix::unistd::geteuid().is_root(),
+        }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -107,11 +110,17 @@ impl Environment {
     /// `$XDG_…/chaos`, else the usual place below the home folder.
     fn folder(&self, variable: &str, below_home: &str) -> PathBuf {
         let absolute = self.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        absolute.unwrap_or_else(|| PathBuf::from(self.get("HOME").unwrap_or("/")).join(below_home)).join("chaos")
+        absolute
+            .unwrap_or_else(|| PathBuf::from(self.get("HOME").unwrap_or("/")).join(below_home))
+            .join("chaos")
     }
 
     fn state_folder(&self) -> PathBuf {
-        if self.root { PathBuf::from("/var/lib/chaos") } else { self.folder("XDG_STATE_HOME", ".local/state") }
+        if self.root {
+            PathBuf::from("/var/lib/chaos")
+        } else {
+            self.folder("XDG_STATE_HOME", ".local/state")
+        }
     }
 }
 
@@ -145,13 +154,23 @@ impl Settings {
             .or_else(|| path(environment.variable("CHAOS_CONFIG_FILE")));
         let must_exist = named.is_some();
         let config_file = named.unwrap_or_else(|| {
-            Setting::new(environment.folder("XDG_CONFIG_HOME", ".config").join("config.yaml"), Origin::Default)
+            Setting::new(
+                environment.folder("XDG_CONFIG_HOME", ".config").join("config.yaml"),
+                Origin::Default,
+            )
         });
         let found = read(&config_file.value)?;
         let config_file_found = found.is_some();
         if must_exist && !config_file_found {
             let (path, origin) = (config_file.value.display(), &config_file.origin);
             return Err(Failure::usage(format!("the configuration {path} ({origin}) is not there")));
+        }
+        if let Some(context) = found.as_ref().and_then(|file| file.context.as_ref()) {
+            // Hitting this host where a cluster is meant would be worse than nothing.
+            let path = config_file.value.display();
+            return Err(Failure::usage(format!(
+                "{path}: context: {context:?}: this build can't reach a cluster yet"
+            )));
         }
         let layers = Layers { flags, environment, file: found.unwrap_or_default(), path: &config_file.value };
         Ok(Self {
@@ -179,7 +198,7 @@ fn read(path: &Path) -> Result<Option<FileConfig>, Failure> {
     FileConfig::read(path).map_err(|error| match error {
         ConfigError::Read { source, .. } => Failure::file("read", path, source),
         ConfigError::Defect { error, .. } => {
-            Failure::Document { source: path.display().to_string(), errors: vec![error] }
+            Failure::Document { source: path.display().to_string(), errors: vec![*error] }
         }
     })
 }
@@ -209,7 +228,9 @@ impl Layers<'_> {
             .or_else(|| self.environment.variable("CHAOS_SERVER"))
             .or_else(|| self.file(self.file.server.clone()));
         match server {
-            Some(server) if !["http://", "https://", "unix:/"].iter().any(|start| server.value.starts_with(start)) => {
+            Some(server)
+                if !["http://", "https://", "unix:/"].iter().any(|start| server.value.starts_with(start)) =>
+            {
                 Err(Failure::usage(format!(
                     "the server {:?} ({}) is no URL; expected http://HOST:PORT, https://… or unix:/PATH",
                     server.value, server.origin
@@ -219,7 +240,13 @@ impl Layers<'_> {
         }
     }
 
+    /// Absolute, because other terminals find the owner's socket by it from wherever they are.
     fn state(&self) -> Setting<PathBuf> {
+        let Setting { value, origin } = self.state_as_given();
+        Setting::new(std::path::absolute(&value).unwrap_or(value), origin)
+    }
+
+    fn state_as_given(&self) -> Setting<PathBuf> {
         let flag = self.flags.state.clone().map(|path| Setting::new(path, Origin::Flag("state")));
         flag.or_else(|| path(self.environment.variable("CHAOS_STATE")))
             .or_else(|| self.file(self.file.state.clone()))
@@ -234,7 +261,10 @@ impl Layers<'_> {
             return Ok(Setting::new(Format::Text, Origin::Default));
         };
         let format = Format::from_str(&text.value, false).map_err(|_| {
-            Failure::usage(format!("CHAOS_OUTPUT is {:?}; expected text, wide, json, yaml or jsonl", text.value))
+            Failure::usage(format!(
+                "CHAOS_OUTPUT is {:?}; expected text, wide, json, yaml or jsonl",
+                text.value
+            ))
         })?;
         Ok(Setting::new(format, text.origin))
     }
@@ -254,7 +284,10 @@ impl Layers<'_> {
         };
         match text.value.trim().parse() {
             Ok(value) if (0.0..=1.0).contains(&value) => Ok(Setting::new(value, text.origin)),
-            _ => Err(Failure::usage(format!("CHAOS_SAFETY_THRESHOLD is {:?}; expected a number from 0 to 1", text.value))),
+            _ => Err(Failure::usage(format!(
+                "CHAOS_SAFETY_THRESHOLD is {:?}; expected a number from 0 to 1",
+                text.value
+            ))),
         }
     }
 }
@@ -294,7 +327,10 @@ mod tests {
         let variable = environment(&[("CHAOS_TARGET_APP", "cart")]);
         let app = |flags: &Global| Settings::load(flags, &variable).expect("loads").target_app;
         assert_eq!(app(&flags).value, "checkout");
-        assert_eq!(app(&Global::default()), Setting::new("cart".into(), Origin::Variable("CHAOS_TARGET_APP")));
+        assert_eq!(
+            app(&Global::default()),
+            Setting::new("cart".into(), Origin::Variable("CHAOS_TARGET_APP"))
+        );
     }
 
     #[test]

@@ -3,23 +3,27 @@
 //! Owns that choice and the token that goes with it. It never starts a fault: an own service only does what it is
 //! then asked for.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chaos_agent::local::{LocalConfig, LocalNode};
-use chaos_api::{Client, Endpoint};
+use chaos_api::{Client, ClientError, Endpoint, ProblemCode};
 use chaos_core::port::{InjectionReport, Owner};
 use chaos_server::{Listen, RunningServer, ServerConfig, StartError};
 
+use crate::commands::serve;
 use crate::config::Settings;
 use crate::exit::Failure;
-use crate::commands::serve;
 use crate::output::{Output, complain};
 
 /// The longest path that a Unix socket may have, with room for the byte at its end.
 const SOCKET_PATH_MAX: usize = 100;
 /// An owner may end between our look at its lock and our request: how often that is tried again.
-const ATTEMPTS_MAX: u32 = 3;
+pub(crate) const ATTEMPTS_MAX: u32 = 10;
+/// Time between two of them.
+pub(crate) const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client and whom it talks to.
 pub(crate) struct Connection {
@@ -27,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// The service in this process, when there is one.
     own: Option<RunningServer>,
+    /// It is the server that the configuration names.
+    is_configured: bool,
 }
 
 impl Connection {
@@ -36,18 +42,22 @@ impl Connection {
     /// # Errors
     /// When the one that is meant can't be reached: a configured server is never passed over.
     pub(crate) async fn open(settings: &Settings, standalone: bool, out: &Output) -> Result<Self, Failure> {
-        if let Some(client) = configured(settings).await?.filter(|_| !standalone) {
-            return Ok(Self { client, own: None });
+        if !standalone && let Some(client) = Box::pin(configured(settings)).await? {
+            return Ok(Self { client, own: None, is_configured: true });
         }
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(client) = owner(&settings.state.value).await? {
-                return Ok(Self { client, own: None });
+            if let Some(client) = Box::pin(owner(&settings.state.value)).await? {
+                return Ok(Self { client, own: None, is_configured: false });
             }
-            match Box::pin(own(settings, out)).await {
-                Ok(connection) => return Ok(connection),
-                // Somebody was faster: go there.
-                Err(StartError::Locked { .. }) => {}
-                Err(error) => return Err(Failure::Other(error.into())),
+            let socket = socket_path(&settings.state.value);
+            match Box::pin(start(settings, Listen::Unix(socket.clone()), Owner::Command, out)).await {
+                Ok(server) => {
+                    let client = Client::new(Endpoint::Unix(socket))?;
+                    return Ok(Self { client, own: Some(server), is_configured: false });
+                }
+                // Somebody was faster: go there, once it says where that is.
+                Err(StartError::Locked { .. }) => tokio::time::sleep(ATTEMPT_PAUSE).await,
+                Err(error) => return Err(start_failure(error)),
             }
         }
         Err(Failure::Other(anyhow::anyhow!(
@@ -61,12 +71,12 @@ impl Connection {
     /// # Errors
     /// When there is none.
     pub(crate) async fn to_server(settings: &Settings) -> Result<Self, Failure> {
-        if let Some(client) = configured(settings).await? {
-            return Ok(Self { client, own: None });
+        if let Some(client) = Box::pin(configured(settings)).await? {
+            return Ok(Self { client, own: None, is_configured: true });
         }
         let owner = chaos_server::lock::owner(&settings.state.value).filter(|owner| owner.as_server);
         match (owner, self::owner(&settings.state.value).await?) {
-            (Some(_), Some(client)) => Ok(Self { client, own: None }),
+            (Some(_), Some(client)) => Ok(Self { client, own: None, is_configured: false }),
             _ => Err(Failure::usage(
                 "no server is running, and `create` does not wait, so it needs one\n  \
                  start one:  chaos serve\n  \
@@ -74,11 +84,6 @@ impl Connection {
                  or run the experiment in this process and watch it: chaos run -f FILE",
             )),
         }
-    }
-
-    /// The service is in this process.
-    pub(crate) fn is_own(&self) -> bool {
-        self.own.is_some()
     }
 
     /// Runs that are still active in this process's service.
@@ -93,17 +98,34 @@ impl Connection {
         }
     }
 
+    /// Did the owner of the state folder end between our look at its lock and our request? Then somebody else has to
+    /// be found.
+    pub(crate) fn has_lost_owner(&self, error: &ClientError) -> bool {
+        let going = error.problem().is_some_and(|problem| problem.code == ProblemCode::ShuttingDown);
+        self.own.is_none() && !self.is_configured && (going || error.is_unreachable())
+    }
+
+    /// Ends this process's service, if there is one. A run that joined meanwhile goes on to its end first.
+    pub(crate) async fn finish(self, out: &Output) {
+        if self.active_runs() > 0 {
+            out.note("a run of another terminal joined this process: it goes on to its end first");
+            self.finished_all_runs().await;
+        }
+        self.close().await;
+    }
+
     /// Ends this process's service, if there is one: what still runs is stopped and reverted.
     pub(crate) async fn close(self) {
         if let Some(server) = self.own {
-            server.shutdown().await;
+            Box::pin(server.shutdown()).await;
         }
     }
 }
 
 async fn configured(settings: &Settings) -> Result<Option<Client>, Failure> {
     let Some(server) = &settings.server else { return Ok(None) };
-    let endpoint: Endpoint = server.value.parse().map_err(|error| Failure::usage(format!("{}: {error}", server.origin)))?;
+    let endpoint: Endpoint =
+        server.value.parse().map_err(|error| Failure::usage(format!("{}: {error}", server.origin)))?;
     let token = settings.token.as_ref().map(|token| token.value.clone());
     let client = client(endpoint, token, &settings.state.value)?;
     match client.live().await {
@@ -119,7 +141,10 @@ async fn configured(settings: &Settings) -> Result<Option<Client>, Failure> {
 /// The client of whoever holds the lock of the state folder; `None` when nobody does or answers.
 async fn owner(state: &Path) -> Result<Option<Client>, Failure> {
     let Some(owner) = chaos_server::lock::owner(state) else { return Ok(None) };
-    let endpoint: Endpoint = owner.address.parse().map_err(|error| anyhow::Error::new(error).context("the lock of the state folder"))?;
+    let endpoint: Endpoint = owner
+        .address
+        .parse()
+        .map_err(|error| anyhow::Error::new(error).context("the lock of the state folder"))?;
     let client = client(endpoint, None, state)?;
     match client.live().await {
         Err(error) if error.is_unreachable() => Ok(None),
@@ -129,28 +154,32 @@ async fn owner(state: &Path) -> Result<Option<Client>, Failure> {
 
 /// The token of the state folder goes to this machine only.
 fn client(endpoint: Endpoint, token: Option<String>, state: &Path) -> Result<Client, Failure> {
-    let is_local = match &endpoint {
-        Endpoint::Unix(_) => true,
-        Endpoint::Http(url) => ["http://127.", "http://localhost", "http://[::1]"].iter().any(|start| url.starts_with(start)),
+    let found = || {
+        let token = chaos_server::token::read(state).ok().flatten();
+        token.filter(|_| is_local(&endpoint)).map(|token| token.secret().to_owned())
     };
-    let found = || std::fs::read_to_string(token_path(state)).ok().filter(|_| is_local);
+    let token = token.or_else(found);
     let client = Client::new(endpoint)?;
-    Ok(match token.or_else(found).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()) {
+    Ok(match token {
         Some(token) => client.with_token(token),
         None => client,
     })
 }
 
-/// Where a workstation's token is.
-pub(crate) fn token_path(state: &Path) -> PathBuf {
-    state.join("token")
+fn is_local(endpoint: &Endpoint) -> bool {
+    let Endpoint::Http(url) = endpoint else { return true };
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split([':', '/']).next(),
+    };
+    let host = host.unwrap_or_default();
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-async fn own(settings: &Settings, out: &Output) -> Result<Connection, StartError> {
-    let socket = socket_path(&settings.state.value);
-    let server = start(settings, Listen::Unix(socket.clone()), Owner::Command, out).await?;
-    let client = Client::new(Endpoint::Unix(socket)).map_err(|error| StartError::Client(error.to_string()))?;
-    Ok(Connection { client, own: Some(server) })
+/// Where a workstation's token is.
+pub(crate) fn token_path(state: &Path) -> PathBuf {
+    state.join(chaos_server::token::FILE_NAME)
 }
 
 /// Below the state folder; a deep one leaves no room for a socket's name, then beside the system's other sockets.
@@ -193,7 +222,12 @@ pub(crate) async fn start(
 /// Why the service of this process does not start, in words for whoever asked for a server.
 pub(crate) fn start_failure(error: StartError) -> Failure {
     match error {
-        StartError::Locked { .. } => Failure::usage(format!("{error}; one server at a time: stop that, or use another --state")),
+        StartError::Locked { .. } => {
+            Failure::usage(format!("{error}; one owner at a time: stop that, or use another --state"))
+        }
+        StartError::NotLoopback { .. } | StartError::Config(_) | StartError::Signals(_) => {
+            Failure::usage(error.to_string())
+        }
         error => Failure::Other(error.into()),
     }
 }
@@ -205,6 +239,27 @@ fn sweep(state: &Path) -> Vec<InjectionReport> {
         Err(error) => {
             complain(&format!("cannot look for what a dead process left: {error}"));
             Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_the_state_folder_never_leaves_this_machine() {
+        let local = |text: &str| is_local(&text.parse().expect("an address"));
+        for text in ["http://127.0.0.1:8081", "http://localhost:1", "http://[::1]:8081", "unix:/run/chaos"] {
+            assert!(local(text), "{text}");
+        }
+        for text in [
+            "http://10.0.0.1:8081",
+            "http://127.0.0.1.example.org",
+            "https://localhost.example.org",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(!local(text), "{text}");
         }
     }
 }

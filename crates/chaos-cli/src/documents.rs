@@ -53,7 +53,10 @@ pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> Result<Vec<Input>, Fai
             collect(path, recursive, DEPTH_MAX, &mut files)?;
             if files.is_empty() {
                 let hint = if recursive { "" } else { "; --recursive looks below it" };
-                return Err(Failure::usage(format!("{} has no .yaml, .yml or .json file{hint}", path.display())));
+                return Err(Failure::usage(format!(
+                    "{} has no .yaml, .yml or .json file{hint}",
+                    path.display()
+                )));
             }
             for file in files {
                 inputs.push(read_file(&file)?);
@@ -77,7 +80,11 @@ fn collect(folder: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf
             if recursive && depth > 0 {
                 collect(&path, recursive, depth - 1, files)?;
             }
-        } else if path.extension().and_then(|text| text.to_str()).is_some_and(|text| EXTENSIONS.contains(&text)) {
+        } else if path
+            .extension()
+            .and_then(|text| text.to_str())
+            .is_some_and(|text| EXTENSIONS.contains(&text))
+        {
             files.push(path);
         }
         if files.len() > FILES_MAX {
@@ -116,9 +123,10 @@ pub(crate) fn entries(input: &Input) -> Vec<Entry> {
         return vec![entry(0, document)];
     }
     let parse = |(index, value): (usize, serde_json::Value)| {
-        let document = parse_documents(&value.to_string())
-            .map(|mut documents| documents.remove(0))
-            .map_err(|errors| errors.into_iter().map(|error| DocumentError { document: index, ..error }).collect());
+        let document =
+            parse_documents(&value.to_string()).map(|mut documents| documents.remove(0)).map_err(|errors| {
+                errors.into_iter().map(|error| DocumentError { document: index, ..error }).collect()
+            });
         entry(index, document)
     };
     values.into_iter().enumerate().map(parse).collect()

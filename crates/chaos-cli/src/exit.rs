@@ -28,6 +28,17 @@ pub(crate) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     codes.into_iter().min_by_key(rank).unwrap_or(0)
 }
 
+/// The exit code of work that is done, whose result could not be printed perhaps: that must not hide anything worse.
+pub(crate) fn after_printing(printed: Result<(), Failure>, code: u8) -> u8 {
+    match printed {
+        Ok(()) => code,
+        Err(failure) => {
+            crate::output::complain(&format!("error: {failure}"));
+            worst([code, failure.code()])
+        }
+    }
+}
+
 /// Why a verb could not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -88,7 +99,9 @@ impl fmt::Display for Failure {
                 let lines: Vec<String> = errors.iter().map(|error| format!("{source}: {error}")).collect();
                 f.write_str(&lines.join("\n"))
             }
-            Self::Client(ClientError::Problem(problem)) if problem.detail.is_empty() => f.write_str(&problem.title),
+            Self::Client(ClientError::Problem(problem)) if problem.detail.is_empty() => {
+                f.write_str(&problem.title)
+            }
             Self::Client(error) => error.fmt(f),
             Self::File { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Self::Other(error) => write!(f, "{error:#}"),

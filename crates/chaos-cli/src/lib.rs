@@ -71,8 +71,8 @@ fn start_log(settings: &Settings, verbose: u8) -> Result<(), Failure> {
     let filter = match (&settings.log, verbose) {
         (Some(log), _) => log.value.clone(),
         (None, 0) => "error".to_owned(),
-        (None, 1) => "warn,chaos=info".to_owned(),
-        (None, _) => "info,chaos=debug".to_owned(),
+        (None, 1) => "info".to_owned(),
+        (None, _) => "debug".to_owned(),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|error| Failure::usage(format!("CHAOS_LOG is {filter:?}: {error}")))?;

@@ -44,7 +44,9 @@ impl Output {
 
     /// May a live view be drawn on standard error?
     pub(crate) fn is_live(&self) -> bool {
-        !self.quiet && io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        !self.quiet
+            && io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 
     /// Prints text as it is, with a newline at its end. A reader that has gone is no error.
@@ -145,12 +147,18 @@ pub(crate) fn or_dash(text: Option<impl ToString>) -> String {
     text.map(|text| text.to_string()).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
-/// Seconds for people: `0.412s`, `9.8s`, `41s`, `2m5s`, `3h10m`, `2d4h`.
+/// Seconds for people: `412ms`, `9.8s`, and from ten on as [`whole_seconds`].
 pub(crate) fn seconds(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
+    match seconds.max(0.0) {
+        short if short < 0.9995 => format!("{:.0}ms", short * 1000.0),
+        short if short < 9.95 => format!("{short:.1}s"),
+        long => whole_seconds(long.round() as u64),
+    }
+}
+
+/// Seconds for people: `41s`, `2m5s`, `3h10m`, `2d4h`.
+pub(crate) fn whole_seconds(whole: u64) -> String {
     match whole {
-        _ if seconds < 1.0 => format!("{:.0}ms", seconds.max(0.0) * 1000.0),
-        _ if seconds < 10.0 => format!("{seconds:.1}s"),
         0..60 => format!("{whole}s"),
         60..3600 => format!("{}m{}s", whole / 60, whole % 60),
         3600..86_400 => format!("{}h{}m", whole / 3600, whole % 3600 / 60),
@@ -158,7 +166,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// Milliseconds for people: `0.4 ms`, `12 ms`.
+/// Milliseconds for people, without their unit: `0.4`, `12`.
 pub(crate) fn milliseconds(ms: Option<f64>) -> String {
     match ms {
         None => "-".to_owned(),
@@ -172,10 +180,10 @@ fn json<T: Serialize>(record: &T, pretty: bool) -> Result<String, Failure> {
     text.map_err(|error| Failure::Other(anyhow::Error::new(error).context("cannot write the result as JSON")))
 }
 
-/// A record as YAML, by way of its JSON so that both say the same.
+/// A record as YAML, its fields in the order of their declaration.
 pub(crate) fn yaml<T: Serialize>(record: &T) -> Result<String, Failure> {
-    let value = serde_json::to_value(record).map_err(anyhow::Error::new)?;
-    Ok(serde_saphyr::to_string(&value).map_err(anyhow::Error::new)?)
+    let text = serde_saphyr::to_string(record);
+    text.map_err(|error| Failure::Other(anyhow::anyhow!("cannot write the result as YAML: {error}")))
 }
 
 #[cfg(test)]
@@ -192,10 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn yaml_says_the_same_as_json() {
+        let text = "apiVersion: chaos.engineering/v1\nkind: Experiment\nmetadata: { name: 'true' }\nspec:\n  \
+                    target: { host: { app: '007' } }\n  faults: [ { pod_kill: {} }, { cpu_stress: { cores: 2 } } ]\n";
+        let document = chaos_core::spec::parse_documents(text).expect("valid");
+        let written = yaml(&document[0]).expect("YAML");
+        assert_eq!(chaos_core::spec::parse_documents(&written).expect("valid"), document, "{written}");
+        let values = chaos_core::spec::plain_values(&written).expect("YAML");
+        assert_eq!(values[0], serde_json::to_value(&document[0]).expect("JSON"));
+    }
+
+    #[test]
     fn lengths_of_time_are_short() {
-        for (value, text) in
-            [(0.4123, "412ms"), (9.84, "9.8s"), (41.2, "41s"), (125.0, "2m5s"), (11_400.0, "3h10m"), (-1.0, "0ms")]
-        {
+        for (value, text) in [
+            (0.4123, "412ms"),
+            (9.84, "9.8s"),
+            (41.2, "41s"),
+            (125.0, "2m5s"),
+            (0.9999, "1.0s"),
+            (9.97, "10s"),
+            (11_400.0, "3h10m"),
+            (-1.0, "0ms"),
+        ] {
             assert_eq!(seconds(value), text);
         }
     }

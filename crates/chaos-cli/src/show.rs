@@ -40,7 +40,7 @@ pub(crate) fn list(records: &[ExperimentRecord], wide: bool, now: Timestamp) -> 
 }
 
 fn age(since: Timestamp, now: Timestamp) -> String {
-    output::seconds(now.duration_since(since).as_secs_f64().round())
+    output::whole_seconds(now.duration_since(since).as_secs().max(0).unsigned_abs())
 }
 
 /// One experiment with its latest run.
@@ -49,7 +49,10 @@ pub(crate) fn experiment(detail: &ExperimentDetail, out: &Output) -> String {
     let mut lines = vec![headline(record, out)];
     lines.extend(record.reason.clone());
     let Some(run) = &detail.latest else {
-        lines.push(format!("registered, never started; start it: chaos run -f FILE, target {}", record.target));
+        lines.push(format!(
+            "registered, never started; start it: chaos run -f FILE, target {}",
+            record.target
+        ));
         return lines.join("\n");
     };
     if let Some(hypothesis) = &detail.document.spec.hypothesis {
@@ -79,7 +82,8 @@ fn headline(record: &ExperimentRecord, out: &Output) -> String {
         (None, None) => record.status.to_string(),
     };
     let run = record.run.as_ref().map(|run| format!(", run {run}")).unwrap_or_default();
-    let length = record.duration_seconds.map(|length| format!(", {}", output::seconds(length))).unwrap_or_default();
+    let length =
+        record.duration_seconds.map(|length| format!(", {}", output::seconds(length))).unwrap_or_default();
     format!("{state}  {}/{}  ({}{run}{length})", record.namespace, record.name, record.kind)
 }
 
@@ -107,8 +111,10 @@ fn facts(run: &RunDetail) -> Vec<String> {
         score(&run.health),
         run.header.threshold
     ));
-    let noticed = run.summary.detection_seconds.map(|seconds| format!("noticed after {}", output::seconds(seconds)));
-    let recovered = run.summary.recovery_seconds.map(|seconds| format!("recovered after {}", output::seconds(seconds)));
+    let noticed =
+        run.summary.detection_seconds.map(|seconds| format!("noticed after {}", output::seconds(seconds)));
+    let recovered =
+        run.summary.recovery_seconds.map(|seconds| format!("recovered after {}", output::seconds(seconds)));
     let times: Vec<String> = noticed.into_iter().chain(recovered).collect();
     if !times.is_empty() {
         lines.push(times.join(", "));
@@ -206,12 +212,21 @@ fn phase(phase: ProbePhase) -> &'static str {
     }
 }
 
+/// `1 fault`, `2 faults`.
+pub(crate) fn faults(count: usize) -> String {
+    if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") }
+}
+
 /// One line for each run that was stopped.
 pub(crate) fn stopped(response: &StopResponse) -> String {
     let line = |run: &chaos_api::StoppedRun| {
         let name = format!("{}/{} (run {})", run.namespace, run.name, run.run);
         if run.unproven.is_empty() {
-            return format!("stopped {name}: {} faults reverted, proven after {:.0} ms", run.reverted, run.took_ms);
+            return format!(
+                "stopped {name}: {} reverted, proven after {:.0} ms",
+                faults(run.reverted),
+                run.took_ms
+            );
         }
         let unproven: Vec<&str> = run.unproven.iter().map(|id| id.0.as_str()).collect();
         format!(

@@ -54,7 +54,9 @@ impl Signals {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let listen = |kind| unix::signal(kind).map_err(|error| anyhow::Error::new(error).context("cannot listen to signals"));
+        let listen = |kind| {
+            unix::signal(kind).map_err(|error| anyhow::Error::new(error).context("cannot listen to signals"))
+        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

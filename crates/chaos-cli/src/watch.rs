@@ -9,13 +9,16 @@ mod view;
 use std::pin::Pin;
 use std::time::Duration;
 
-use chaos_api::{Client, ClientError, EventEnvelope, EventsQuery, ExperimentDetail, StopRequest, StopResponse};
+use chaos_api::{
+    Client, ClientError, EventEnvelope, EventsQuery, ExperimentDetail, StopRequest, StopResponse,
+};
 use chaos_core::run::{Effect, Phase, RunId};
 use chaos_core::spec::ExperimentKey;
 use futures_util::StreamExt as _;
 
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::show;
 use crate::signals::{Signal, Signals};
 use live::Live;
 use view::View;
@@ -56,7 +59,7 @@ pub(crate) async fn follow(
         stopping: None,
         signal: None,
     };
-    let outcome = watch.until_finished(run, signals).await;
+    let outcome = Box::pin(watch.until_finished(run, signals)).await;
     if let Some(live) = watch.live.take() {
         live.clear();
     }
@@ -129,10 +132,9 @@ impl Watch<'_> {
     fn interrupt(&mut self, signal: Signal) {
         if self.stopping.is_some() || self.signal.is_some() && self.view.phase >= Phase::Reverting {
             self.say(&format!(
-                "still reverting {} of {} faults; nothing is lost by waiting, and even if this process is killed \
-                 its faults are undone",
-                self.view.unfinished(),
-                self.view.injections.len()
+                "still reverting, {} to go; nothing is lost by waiting, and even if this process is killed its faults are \
+                 undone",
+                show::faults(self.view.unfinished())
             ));
             return;
         }

@@ -93,7 +93,8 @@ impl Place {
     fn wait_for_phase(&self, name: &str, phase: &str) {
         eventually(&format!("{name} is {phase}"), || {
             let rows = self.json(&["list"]);
-            rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["name"] == name && row["phase"] == phase))
+            rows.as_array()
+                .is_some_and(|rows| rows.iter().any(|row| row["name"] == name && row["phase"] == phase))
         });
     }
 }
@@ -104,7 +105,8 @@ fn start(command: &mut Command) -> Child {
     loop {
         match command.spawn() {
             Ok(child) => return child,
-            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && begin.elapsed() < DEADLINE => {}
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ExecutableFileBusy && begin.elapsed() < DEADLINE => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -195,7 +197,8 @@ fn a_run_in_this_process_holds_and_is_found_afterwards() {
 fn what_a_gate_refuses_is_exit_5_and_touches_nothing() {
     let place = Place::new();
     let victim = place.victim("blocked");
-    let arguments = ["run", "--type", "pod_kill", "--name", "blocked", "--target-app", &victim.name, "--duration", "1"];
+    let arguments =
+        ["run", "--type", "pod_kill", "--name", "blocked", "--target-app", &victim.name, "--duration", "1"];
     let ended = place.run(&arguments);
     assert_eq!(ended.code, 5, "{ended:?}");
     assert!(ended.out.contains("last_ready_instance"), "{}", ended.out);
@@ -212,7 +215,8 @@ fn what_a_gate_refuses_is_exit_5_and_touches_nothing() {
 fn a_target_that_matches_nothing_is_exit_2_and_names_what_was_seen() {
     let place = Place::new();
     let victim = place.victim("seen");
-    let ended = place.run(&["run", "--type", "pod_kill", "--target-app", "no-such-app-anywhere", "--duration", "1"]);
+    let ended =
+        place.run(&["run", "--type", "pod_kill", "--target-app", "no-such-app-anywhere", "--duration", "1"]);
     assert_eq!(ended.code, 2, "{ended:?}");
     let all = format!("{}{}", ended.out, ended.err);
     assert!(all.contains("nothing matches app \"no-such-app-anywhere\""), "{all}");
@@ -248,7 +252,7 @@ fn another_terminal_finds_the_run_and_stops_it() {
     place.wait_for_phase("stopped", "active");
     let stop = place.run(&["stop", "stopped", "--reason", "enough"]);
     assert_eq!(stop.code, 0, "{stop:?}");
-    assert!(stop.out.contains("1 faults reverted, proven after"), "{}", stop.out);
+    assert!(stop.out.contains("1 fault reverted, proven after"), "{}", stop.out);
     assert_eq!(victim.state(), 'S');
     let ended = run.wait();
     assert_eq!(ended.code, 4, "{ended:?}");
@@ -325,6 +329,6 @@ fn a_server_takes_what_create_gives_it_and_reverts_at_its_end() {
     let mut child = serve.0.take().expect("running");
     child.stderr.take().expect("piped").read_to_string(&mut said).expect("UTF-8");
     assert_eq!(child.wait().expect("ended").code(), Some(0), "{said}");
-    assert!(said.contains("faults reverted, proven after"), "{said}");
+    assert!(said.contains("1 fault reverted, proven after"), "{said}");
     assert_eq!(victim.state(), 'S');
 }

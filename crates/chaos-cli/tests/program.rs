@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Verbs of this build, as the help must list them.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "run",
     "create",
     "list",
@@ -22,6 +22,7 @@ const VERBS: [&str; 17] = [
     "doctor",
     "recover",
     "config",
+    "demo",
     "serve",
     "completions",
 ];
@@ -92,8 +93,7 @@ fn the_help_lists_exactly_the_verbs_of_this_build() {
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    let expected: Vec<&str> = VERBS.into_iter().filter(|verb| listed.contains(verb) || *verb != "demo").collect();
-    assert_eq!(listed, expected);
+    assert_eq!(listed, VERBS);
 }
 
 #[test]
@@ -109,7 +109,8 @@ fn both_names_are_the_same_program() {
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
     let home = Home::new();
-    for arguments in [&["faults"][..], &["--help"], &["completions", "bash"], &["faults", "--output", "json"]] {
+    for arguments in [&["faults"][..], &["--help"], &["completions", "bash"], &["faults", "--output", "json"]]
+    {
         let mut child = home
             .chaos()
             .args(arguments)
@@ -128,15 +129,18 @@ fn a_reader_that_has_gone_is_no_error() {
 fn mistakes_on_the_command_line_are_exit_2_with_a_hint() {
     let home = Home::new();
     for (arguments, hint) in [
-        (&["rnu"][..], "run"),
-        (&["run"], "--config <FILE>"),
+        (&["runn"][..], "run"),
+        (&["run"], "--config <FILE>|--type <TYPE>"),
         (&["run", "--type", "pod_kil"], "did you mean \"pod_kill\"?"),
         (&["run", "--type", "pod_kill", "--percent", "101"], "above 0 and up to 100"),
         (&["run", "--type", "pod_kill", "--duration", "5 apples"], "expected a duration"),
         (&["run", "--type", "pod_kill", "--safety-threshold", "2"], "from 0 to 1"),
         (&["run", "--type", "cpu_stress", "--set", "laod=1"], "did you mean \"load\"?"),
         (&["run", "--type", "pod_kill", "--override", "max_affected"], "--reason"),
-        (&["run", "--type", "pod_kill", "--override", "max_affectd", "--reason", "r"], "did you mean \"max_affected\"?"),
+        (
+            &["run", "--type", "pod_kill", "--override", "max_affectd", "--reason", "r"],
+            "did you mean \"max_affected\"?",
+        ),
         (&["run", "-f", "nowhere.yaml"], "nowhere.yaml"),
         (&["stop"], "--all"),
         (&["list", "--status", "sleeping"], "running"),
@@ -156,7 +160,8 @@ fn mistakes_on_the_command_line_are_exit_2_with_a_hint() {
 fn every_example_is_valid() {
     let ended = Home::new().run(&["validate", "--recursive", examples().to_str().expect("UTF-8")]);
     assert_eq!(ended.code, 0, "{}", ended.out);
-    assert_eq!(ended.out.lines().filter(|line| line.contains(": ok: ")).count(), 9, "{}", ended.out);
+    let good = ended.out.lines().filter(|line| line.contains(": ok: ")).count();
+    assert!(good >= 9 && good == ended.out.lines().count(), "{}", ended.out);
 }
 
 #[test]
@@ -193,7 +198,10 @@ fn validate_reads_standard_input_and_refuses_what_is_too_large() {
     let home = Home::new();
     let document = fs::File::open(examples().join("host/cpu_stress.yaml")).expect("an example");
     let ended = Ended::of(home.chaos().args(["validate", "-"]).stdin(document).output().expect("starts"));
-    assert_eq!((ended.code, ended.out.as_str()), (0, "standard input: ok: default/host-cpu-stress, cpu_stress\n"));
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "standard input: ok: default/host-cpu-stress, cpu_stress\n")
+    );
     fs::write(home.path("large.yaml"), "a".repeat(10 << 20)).expect("written");
     let ended = home.run(&["validate", "large.yaml"]);
     assert_eq!(ended.code, 2);
@@ -227,8 +235,11 @@ fn config_show_names_the_origin_of_each_value_and_masks_secrets() {
     let home = Home::new();
     let config = home.path(".config/chaos");
     fs::create_dir_all(&config).expect("made");
-    fs::write(config.join("config.yaml"), "targetApp: checkout\nsafety: { threshold: 0.7, prometheus: 'http://ada:secret@127.0.0.1:9090' }\n")
-        .expect("written");
+    fs::write(
+        config.join("config.yaml"),
+        "targetApp: checkout\nsafety: { threshold: 0.7, prometheus: 'http://ada:secret@127.0.0.1:9090' }\n",
+    )
+    .expect("written");
     let show = |extra: &[&str]| {
         let mut command = home.chaos();
         command.args(["config", "show", "--output", "json"]).args(extra);
@@ -302,7 +313,13 @@ fn generated_files_are_the_same_twice() {
     for folder in ["one", "two"] {
         assert_eq!(home.run(&["generate", "--out", folder]).code, 0);
     }
-    for file in ["reference/experiment.schema.json", "reference/openapi.json", "reference/faults.md", "man/chaos-run.1", "completions/_chaos"] {
+    for file in [
+        "reference/experiment.schema.json",
+        "reference/openapi.json",
+        "reference/faults.md",
+        "man/chaos-run.1",
+        "completions/_chaos",
+    ] {
         let read = |folder: &str| fs::read(home.path(folder).join(file)).expect(file);
         assert_eq!(read("one"), read("two"), "{file}");
     }

@@ -177,6 +177,12 @@ struct Running {
 }
 
 impl Handle {
+    /// The mark in the arguments of every process of this system, which tells it from another one of the same name.
+    #[must_use]
+    pub fn family(&self) -> Option<&str> {
+        self.running.as_ref().map(|running| running.family.as_str())
+    }
+
     /// All living processes of the system, the supervisor and replicas of today.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {

@@ -51,6 +51,8 @@ pub(crate) struct Driver {
     ordered: BTreeSet<InjectionId>,
     before: Arc<BTreeSet<String>>,
     measurement: Option<Measurement>,
+    /// Those that only complete what is in flight.
+    ending: Vec<Measurement>,
     health: Option<JoinSet<()>>,
     tasks: JoinSet<()>,
 }
@@ -83,6 +85,7 @@ impl Driver {
             ordered: BTreeSet::new(),
             before: Arc::default(),
             measurement: None,
+            ending: Vec::new(),
             health: None,
             tasks: JoinSet::new(),
         }
@@ -202,7 +205,7 @@ impl Driver {
         match effect {
             Effect::Resolve => self.resolve(),
             Effect::Measure { phase, once } => self.measure(phase, once),
-            Effect::StopMeasuring => self.measurement = None,
+            Effect::StopMeasuring => self.stop_measuring(),
             Effect::WatchHealth { every } => self.watch_health(every),
             Effect::SetTimer { timer, after } => self.set_timer(timer, after),
             Effect::Inject(ids) => self.inject(&ids).await,
@@ -210,6 +213,7 @@ impl Driver {
             Effect::Redraw { item, draw } => self.redraw(item, draw),
             Effect::Finish => {
                 self.measurement = None;
+                self.ending.clear();
                 self.health = None;
                 self.tasks.abort_all();
             }
@@ -227,7 +231,15 @@ impl Driver {
         });
     }
 
+    fn stop_measuring(&mut self) {
+        if let Some(measurement) = self.measurement.take() {
+            measurement.stop().cancel();
+            self.ending.push(measurement);
+        }
+    }
+
     fn measure(&mut self, phase: ProbePhase, once: bool) {
+        self.stop_measuring();
         let measurement = Measurement::start(&self.ports, &self.header, phase, once, &self.samples);
         if once {
             let (ended, events) = (measurement.ended(), self.samples.clone());

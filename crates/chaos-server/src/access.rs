@@ -112,7 +112,8 @@ fn own_origin(headers: &HeaderMap, local: SocketAddr) -> Result<(), ApiError> {
 /// Host and port of `host[:port]`, without brackets.
 fn authority(text: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = text.parse().ok()?;
-    if authority.as_str().contains('@') {
+    let bare = authority.as_str() == authority.host();
+    if authority.as_str().contains('@') || (!bare && authority.port_u16().is_none()) {
         return None;
     }
     let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();

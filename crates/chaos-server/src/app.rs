@@ -11,6 +11,7 @@ use chaos_api::ServerInfo;
 use chaos_core::port::Owner;
 use chaos_core::run::RunId;
 use chaos_engine::Engine;
+use chaos_probes::PrometheusSignals;
 use chaos_store::SqlStore;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) store: Arc<SqlStore>,
     pub(crate) config: FileConfig,
+    /// The source of the configured signals.
+    pub(crate) prometheus: Option<Arc<PrometheusSignals>>,
     pub(crate) owner: Owner,
     pub(crate) info: ServerInfo,
     pub(crate) token: Token,
@@ -43,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     pub(crate) store: Arc<SqlStore>,
     pub(crate) config: FileConfig,
+    /// The source of the configured signals.
+    pub(crate) prometheus: Option<Arc<PrometheusSignals>>,
     pub(crate) owner: Owner,
     pub(crate) info: ServerInfo,
     pub(crate) token: Token,
@@ -55,6 +60,7 @@ impl App {
             engine: parts.engine,
             store: parts.store,
             config: parts.config,
+            prometheus: parts.prometheus,
             owner: parts.owner,
             info: parts.info,
             token: parts.token,

@@ -70,7 +70,7 @@ pub enum ConfigError {
         /// The file.
         path: String,
         /// The defect, with its place.
-        error: DocumentError,
+        error: Box<DocumentError>,
     },
 }
 
@@ -99,7 +99,10 @@ impl FileConfig {
     pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
         let shown = || path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map(Some).map_err(|error| ConfigError::Defect { path: shown(), error }),
+            Ok(text) => Self::parse(&text).map(Some).map_err(|error| ConfigError::Defect {
+                path: shown(),
+                error: Box::new(error),
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ConfigError::Read { path: shown(), source }),
         }

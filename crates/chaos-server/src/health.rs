@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use chaos_api::{ProblemCode, SystemHealth};
+use chaos_api::{BreakerState, ProblemCode, SystemHealth};
 use chaos_core::spec::HostTarget;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -37,6 +37,15 @@ impl App {
         let health = timeout(HEALTH_TIMEOUT, self.engine.health(&target)).await.map_err(|_| {
             ApiError::new(ProblemCode::GatewayTimeout, format!("no health within {}s", HEALTH_TIMEOUT.as_secs()))
         })?;
-        Ok(SystemHealth::of(health, self.config.threshold(), target.to_string()))
+        Ok(SystemHealth::of(health, self.config.threshold(), target.to_string(), self.breaker()))
+    }
+
+    /// What the circuit breaker of the configured signals is doing; closed without any.
+    fn breaker(&self) -> BreakerState {
+        match self.prometheus.as_ref().map(|signals| signals.breaker()) {
+            None | Some(chaos_probes::BreakerState::Closed) => BreakerState::Closed,
+            Some(chaos_probes::BreakerState::Open) => BreakerState::Open,
+            Some(chaos_probes::BreakerState::HalfOpen) => BreakerState::HalfOpen,
+        }
     }
 }

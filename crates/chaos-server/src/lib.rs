@@ -13,6 +13,7 @@ pub mod limits;
 mod listen;
 pub mod lock;
 mod metrics;
+mod patient;
 mod plan;
 mod random;
 mod routes;

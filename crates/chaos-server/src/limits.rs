@@ -12,6 +12,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request head.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// How long a caller may leave what is sent to it unread.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer may take to be made; longer than the deadline of any undo.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Connections at a time; the next one waits.

@@ -145,6 +145,8 @@ pub struct StoppedAtEnd {
 pub struct RunningServer {
     /// Where it is reached: `http://…` or `unix:/…`.
     pub address: String,
+    /// What dead processes had left, and what became of it.
+    pub swept: Vec<InjectionReport>,
     app: Arc<App>,
     lock: StateLock,
     closing: CancellationToken,
@@ -163,7 +165,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         return Err(StartError::NotLoopback { address });
     }
     config.config.check().map_err(StartError::Config)?;
-    let signals = signals(&config.config)?;
+    let prometheus = signals(&config.config)?;
     let mut lock = blocking({
         let state_dir = config.state_dir.clone();
         move || StateLock::acquire(&state_dir)
@@ -174,13 +176,16 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         None => token::load_or_create(&config.state_dir)?,
     };
     let swept = sweep(&config).await?;
-    let listener = bind(&config.listen).await?;
     let store = Arc::new(SqlStore::open(&config.state_dir.join(JOURNAL_FILE)).await?);
     close_runs_of_the_dead(&store, &swept).await?;
+    let listener = bind(&config.listen).await?;
     let ports = Ports {
         node: Arc::clone(&config.node),
         prober: Arc::new(Probes::new(ProbesConfig { prometheus: config.config.safety.prometheus.clone() })),
-        signals,
+        signals: match &prometheus {
+            Some(signals) => Arc::clone(signals) as _,
+            None => Arc::new(NoSignals),
+        },
         store: Arc::clone(&store) as _,
         clock: Arc::new(SystemClock::default()),
     };
@@ -190,6 +195,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         engine: Engine::new(ports, Limits::default()),
         store,
         config: config.config,
+        prometheus,
         owner: config.owner,
         info,
         token,
@@ -200,16 +206,22 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
     let owner =
         OwnerInfo { pid: app.info.pid, address: address.clone(), as_server: config.as_server, version: VERSION.into() };
     lock.announce(&owner).map_err(|source| StartError::Listen { address: address.clone(), source })?;
-    Ok(serve(app, listener, lock, address))
+    Ok(serve(app, listener, lock, address, swept))
 }
 
-fn serve(app: Arc<App>, listener: Listener, lock: StateLock, address: String) -> RunningServer {
+fn serve(
+    app: Arc<App>,
+    listener: Listener,
+    lock: StateLock,
+    address: String,
+    swept: Vec<InjectionReport>,
+) -> RunningServer {
     let (closing, connections) = (CancellationToken::new(), TaskTracker::new());
     let bus = app.engine.subscribe();
     let counting = tokio::spawn(metrics::feed::run(Arc::clone(&app), bus));
     let serving = tokio::spawn(listener.serve(routes::router(&app), closing.clone(), connections.clone()));
     tracing::info!(%address, "listening");
-    RunningServer { address, app, lock, closing, connections, tasks: vec![counting, serving] }
+    RunningServer { address, swept, app, lock, closing, connections, tasks: vec![counting, serving] }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -253,12 +265,13 @@ async fn close_runs_of_the_dead(store: &SqlStore, swept: &[InjectionReport]) -> 
     Ok(())
 }
 
-fn signals(config: &FileConfig) -> Result<Arc<dyn SignalSource>, StartError> {
+/// The configured signals; `None` without any.
+fn signals(config: &FileConfig) -> Result<Option<Arc<PrometheusSignals>>, StartError> {
     match &config.safety.prometheus {
         Some(url) if !config.safety.signals.is_empty() => {
-            Ok(Arc::new(PrometheusSignals::new(url, config.safety.signals.clone())?))
+            Ok(Some(Arc::new(PrometheusSignals::new(url, config.safety.signals.clone())?)))
         }
-        _ => Ok(Arc::new(NoSignals)),
+        _ => Ok(None),
     }
 }
 

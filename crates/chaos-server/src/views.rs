@@ -106,13 +106,23 @@ impl App {
     }
 }
 
-/// What stands for a value that is not shown.
-const HIDDEN: &str = "[hidden]";
+/// What stands for a value that is not shown, as in reports.
+const HIDDEN: &str = "REDACTED";
 
-/// Hides what a document may hold of secrets: header values of probes.
+/// Hides what a document may hold of secrets: header values and bodies of probes. What is on disk keeps them, so that
+/// the experiment can be started again.
 pub(crate) fn without_secrets(document: &mut Experiment) {
-    for http in document.spec.probes.iter_mut().filter_map(|probe| probe.http.as_mut()) {
-        http.headers.values_mut().for_each(|value| HIDDEN.clone_into(value));
+    for probe in &mut document.spec.probes {
+        let mut headers: Vec<&mut String> = Vec::new();
+        if let Some(http) = &mut probe.http {
+            headers.extend(http.headers.values_mut());
+            headers.extend(http.expect.headers.values_mut());
+            headers.extend(http.body.as_mut());
+        }
+        if let Some(load) = &mut probe.load {
+            headers.extend(load.expect.headers.values_mut());
+        }
+        headers.into_iter().for_each(|value| HIDDEN.clone_into(value));
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::{getegid, geteuid};
 
 use super::cgroups::{self, Place};
@@ -30,6 +32,12 @@ pub(super) fn outside(arguments: &[OsString]) -> ExitCode {
         eprintln!("usage: room SECONDS PROGRAM [ARGUMENT]…");
         return ExitCode::from(2);
     };
+    // The end of whoever asked, and Ctrl-C, take the room down in order.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
+    let mut asked = SigSet::empty();
+    asked.add(Signal::SIGTERM);
+    asked.add(Signal::SIGINT);
+    let _ = asked.thread_block();
     let places = cgroups::create();
     let status = run(&places, program, Duration::from_secs(seconds));
     let left = cgroups::remove(&places);
@@ -40,7 +48,7 @@ pub(super) fn outside(arguments: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
         Ok(None) => {
-            eprintln!("room: still running after {seconds} s, ended");
+            eprintln!("room: ended before its program was done (limit {seconds} s)");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -56,17 +64,22 @@ fn run(places: &[Place], program: &[OsString], limit: Duration) -> Result<Option
     builder.arg(cgroups::encode(places)).args(program);
     let mut builder = builder.spawn().context("starting the builder of a room")?;
     let deadline = Instant::now() + limit;
+    let asked = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     loop {
         if let Some(status) = builder.try_wait().context("waiting for a room")? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || matches!(asked.read_signal(), Ok(Some(signal)) if !is_of_child(&signal)) {
             // The first process of the room dies with its builder, and everything in the room with that.
             end(&mut builder);
             return Ok(None);
         }
         std::thread::sleep(POLL);
     }
+}
+
+fn is_of_child(signal: &siginfo) -> bool {
+    i32::try_from(signal.ssi_signo).is_ok_and(|number| number == Signal::SIGCHLD as i32)
 }
 
 fn end(child: &mut Child) {
@@ -103,7 +116,7 @@ pub(super) fn builder(arguments: &[OsString]) -> ExitCode {
 
 fn leave_host(places: &[Place]) -> Result<()> {
     // A builder that outlives whoever waits for it would keep the room open.
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).context("asking to end with the parent")?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("asking to end with the parent")?;
     cgroups::enter(places);
     let (user, group) = (geteuid(), getegid());
     if !user.is_root() {

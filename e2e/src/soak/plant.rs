@@ -23,9 +23,6 @@ pub enum Plant {
     Record,
 }
 
-/// Every kind.
-pub const ALL: [Plant; 5] = [Plant::Rule, Plant::Stopped, Plant::Cgroup, Plant::Worker, Plant::Record];
-
 impl Plant {
     /// Leaves it behind, in the room of the caller.
     ///
@@ -49,8 +46,8 @@ impl Plant {
 }
 
 fn rules() -> Result<()> {
-    let rules = "table inet chaos { set planted { type ipv4_addr; elements = { 192.0.2.1 } } \
-                 chain planted { type filter hook output priority 0; ip daddr @planted drop } }";
+    let rules = "table inet chaos { set planted { type ipv4_addr; elements = { 192.0.2.1 }; }; \
+                 chain planted { type filter hook output priority 0; ip daddr @planted drop; }; }";
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let status = Command::new("nft").arg(rules).env("PATH", path).status().context("starting nft")?;
     if status.success() { Ok(()) } else { bail!("nft: {status}") }

@@ -78,11 +78,11 @@ impl Injector for Pressure {
         let Some(worker) = self.workers.running().first() else { return Ok(None) };
         let touched = worker.touched_bytes();
         // Read after the count, so what was counted must be there.
-        let resident = worker.resident_bytes()?;
-        if touched == 0 || resident == 0 {
+        let resident = worker.private_bytes()?;
+        if touched == 0 || resident < touched {
             return Ok(None);
         }
-        let observed = format!("{touched} of {} bytes touched, {resident} resident", self.bytes);
+        let observed = format!("{touched} of {} bytes touched, {resident} resident and its own", self.bytes);
         Ok(Some(vec![Evidence::new(format!("memory of worker {}", worker.identity().pid), observed), placed]))
     }
 

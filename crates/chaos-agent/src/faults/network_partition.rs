@@ -29,7 +29,7 @@ const REFRESH_PART: u32 = 3;
 /// Times between the first looks for new sockets: what was being opened while the rules were made is found at once.
 const FIRST_LOOKS: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(40)];
 /// Time between later looks for new sockets.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Cut {
     injection: InjectionId,

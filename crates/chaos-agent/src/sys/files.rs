@@ -29,6 +29,32 @@ pub fn fsync_write(path: &Path, bytes: &[u8]) -> Result<(), SysError> {
     sync_folder(folder)
 }
 
+/// Writes a file that is not there yet, flushed once instead of twice: when this returns it survives a crash of the
+/// machine, and at every moment a killed writer leaves it whole or not at all (mode 0600). Only a crash of the machine
+/// before the return may leave the name without its content.
+///
+/// # Errors
+/// Any of the steps failed; nothing is left.
+pub fn fsync_create(path: &Path, bytes: &[u8]) -> Result<(), SysError> {
+    let failed = |source| SysError::io(format!("writing {}", path.display()), source);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        std::fs::rename(&temporary, path)?;
+        // Flushing the file after its renaming takes both to the disk in one commit of a journal.
+        file.sync_all()
+    })();
+    if let Err(source) = written {
+        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_file(path);
+        return Err(failed(source));
+    }
+    sync_folder(folder)
+}
+
 fn write_and_flush(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -105,6 +131,16 @@ mod tests {
         fsync_remove(&path).unwrap();
         fsync_remove(&path).unwrap();
         assert!(fsync_write(&folder.path().join("missing/record"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_new_file_is_whole_and_nothing_is_left_of_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        fsync_create(&path, b"one").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(fsync_create(&folder.path().join("missing/record"), b"x").is_err());
     }
 
     #[test]

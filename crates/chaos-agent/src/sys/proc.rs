@@ -19,6 +19,8 @@ pub const PROCESS_FILE_BYTES_MAX: usize = 1 << 20;
 pub const THREADS_MAX: usize = 65_536;
 /// `PF_KTHREAD` of the kernel's task flags.
 const KERNEL_THREAD_FLAG: u32 = 0x0020_0000;
+/// `PF_EXITING` of the kernel's task flags.
+const EXITING_FLAG: u32 = 4;
 
 /// The fields of `/proc/<pid>/stat` that are used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,12 @@ impl Stat {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    /// True from the moment at which the process can't go back to its program.
+    #[must_use]
+    pub fn is_exiting(&self) -> bool {
+        self.is_dead() || self.flags & EXITING_FLAG != 0
     }
 
     /// Parses the text of a `stat` file; the name may hold spaces and brackets.
@@ -228,6 +236,19 @@ pub fn identity(pid: i32) -> Result<Identity, SysError> {
 #[must_use]
 pub fn runs(identity: Identity) -> bool {
     stat(identity.pid).is_ok_and(|stat| stat.start_time == identity.start_time && !stat.is_dead())
+}
+
+/// Resident memory of a process that it shares with nobody, in bytes. Unlike the sizes in `status`, which lag behind
+/// by some pages, it is counted when asked for.
+///
+/// # Errors
+/// The process is gone, or this kernel keeps no such count.
+pub fn private_bytes(pid: i32) -> Result<u64, SysError> {
+    let text = read_process(pid, "smaps_rollup")?;
+    let kibibytes = text.lines().find_map(|line| {
+        line.strip_prefix("Private_Dirty:")?.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    });
+    kibibytes.map(|number| number * 1024).ok_or_else(|| malformed(pid, "smaps_rollup", &text))
 }
 
 /// The pids of all processes, in the order of `/proc`.

@@ -166,6 +166,14 @@ impl Worker {
         proc::status(self.identity().pid).map(|status| status.resident_bytes)
     }
 
+    /// Its resident memory that it shares with nobody, in bytes, counted exactly. Takes time with the size.
+    ///
+    /// # Errors
+    /// It has ended, or this kernel keeps no such count.
+    pub fn private_bytes(&self) -> Result<u64, SysError> {
+        proc::private_bytes(self.identity().pid)
+    }
+
     /// Bytes of memory it has touched so far, by its own count.
     #[must_use]
     pub fn touched_bytes(&self) -> u64 {

@@ -116,9 +116,7 @@ fn recovery_undoes_at_once_what_the_kernel_would_end_later() {
         kill(holder(&order.run).unwrap());
         kill(parent.victim.process);
         eventually("both are gone", || holder(&order.run).is_none());
-        let told = recover(state.path(), false).unwrap();
-        eprintln!("{told:?}");
-        for told in told {
+        for told in recover(state.path(), false).unwrap() {
             assert_eq!(told.state, Reverted, "{}: {told:?}", scene.name);
         }
         assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);

@@ -253,9 +253,14 @@ pub(crate) fn stands_still(process: ProcessRef) -> bool {
 
 /// Held: in a tracing stop, using no CPU time. Else it must be seen to run.
 pub(crate) fn is_held(process: ProcessRef) -> bool {
-    if proc::stat(process.pid).unwrap().state == 't' {
-        assert!(stands_still(process));
-        return true;
+    let stopped = || proc::stat(process.pid).unwrap().state == 't';
+    if stopped() {
+        let still = stands_still(process);
+        // It may have been let go while it was measured.
+        if stopped() {
+            assert!(still, "it used CPU time in its stop");
+            return true;
+        }
     }
     assert!(runs_on(process), "neither held nor running");
     false

@@ -14,7 +14,8 @@ use crate::exit::Failure;
 use crate::output::Output;
 use crate::show;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Registers every document on a server and starts it; returns as soon as the gates have let it through, while it runs. \
 --paused registers only. It needs a server, because this process does not stay: `chaos serve` starts one, and \
 `chaos run` works without.";
@@ -27,7 +28,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
     /// File, folder, or - for standard input; may be given several times
     #[arg(short = 'f', long = "yaml", visible_alias = "file", required = true, value_name = "FILE")]
@@ -48,7 +49,7 @@ pub(crate) async fn run(args: &CreateArgs, settings: &Settings, out: &Output) ->
     let query = CreateQuery { start: Some(!args.paused), ..args.overrides.query()? };
     let connection = Connection::to_server(settings).await?;
     let created = create(&connection.client, documents, &query).await;
-    connection.close().await;
+    connection.finish(out).await;
     let (created, failure) = created;
     let records: Vec<_> = created.iter().map(|detail| detail.record.clone()).collect();
     if !records.is_empty() {

@@ -5,11 +5,12 @@ use clap::Args;
 use crate::args::ExperimentArgs;
 use crate::config::Settings;
 use crate::connect::Connection;
-use crate::exit::{Failure, REVERT_INCOMPLETE};
+use crate::exit::{self, Failure, REVERT_INCOMPLETE};
 use crate::output::Output;
 use crate::show;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Deletes an experiment with its runs and their journals. An active run is stopped and reverted first; when its undo is \
 not proven, the exit code is 7.";
 
@@ -20,7 +21,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -34,11 +35,11 @@ pub(crate) async fn run(args: &DeleteArgs, settings: &Settings, out: &Output) ->
     let key = args.experiment.key();
     let connection = Connection::open(settings, false, out).await?;
     let response = connection.client.delete(&key, args.reason.as_deref()).await;
-    connection.close().await;
+    connection.finish(out).await;
     let response = response?;
-    out.record(&response, || {
+    let printed = out.record(&response, || {
         let deleted = format!("deleted {key}");
         if response.runs.is_empty() { deleted } else { format!("{}\n{deleted}", show::stopped(&response)) }
-    })?;
-    Ok(if response.is_complete() { 0 } else { REVERT_INCOMPLETE })
+    });
+    Ok(exit::after_printing(printed, if response.is_complete() { 0 } else { REVERT_INCOMPLETE }))
 }

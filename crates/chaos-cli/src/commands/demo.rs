@@ -24,7 +24,8 @@ use crate::signals::Signals;
 use crate::watch;
 use scenario::Scenario;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Starts `orchestrator`, a small real service (a balancer with retries and a circuit breaker, four replicas), puts load on \
 it and runs four experiments: pod resilience, resource limits, circuit breaker, safety block. Prints what each showed \
 and where its report is, then stops everything; about a minute, at most two.

@@ -6,7 +6,8 @@ use clap::Args;
 use crate::exit::Failure;
 use crate::output::{self, Mood, Output};
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Tries what the kernel lets this user do and says of every fault whether it can be done here, by what means, and what \
 is missing. Nothing is changed.";
 
@@ -17,7 +18,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {}
 
 /// Does it.

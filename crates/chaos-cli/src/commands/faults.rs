@@ -8,7 +8,8 @@ use crate::catalogue;
 use crate::exit::Failure;
 use crate::output::Output;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Lists every fault of this build, or shows one: what it does, how it is proven, who ends it when every process of \
 chaos is dead, what it needs, and each parameter with its default. With --output json the JSON Schema of the \
 parameters is there too.";
@@ -21,7 +22,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct FaultsArgs {
     /// Only this one, in full
     #[arg(value_name = "TYPE", value_parser = catalogue::fault_kind)]

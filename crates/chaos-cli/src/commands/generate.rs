@@ -62,7 +62,11 @@ fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
 
 /// The manual page of a verb and of what is below it.
 fn pages(command: &clap::Command, before: &str, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
-    let name = if before.is_empty() { command.get_name().to_owned() } else { format!("{before}-{}", command.get_name()) };
+    let name = if before.is_empty() {
+        command.get_name().to_owned()
+    } else {
+        format!("{before}-{}", command.get_name())
+    };
     let mut bytes = Vec::new();
     let page = command.clone().name(name.clone()).disable_help_subcommand(true);
     clap_mangen::Man::new(page)

@@ -8,7 +8,8 @@ use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::output::{self, Mood, Output, or_dash};
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Prints the health score (0 to 1), the threshold below which nothing starts or goes on, and each signal behind it: the \
 readiness of the targets and the PromQL signals of the configuration. A signal without data makes the score unknown, \
 and an unknown score blocks.";
@@ -21,7 +22,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct HealthArgs {
     /// App whose readiness counts
     #[arg(long, value_name = "APP")]
@@ -32,7 +33,7 @@ pub(crate) struct HealthArgs {
 pub(crate) async fn run(args: &HealthArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let connection = Connection::open(settings, false, out).await?;
     let health = connection.client.system_health(args.target_app.as_deref()).await;
-    connection.close().await;
+    connection.finish(out).await;
     let health = health?;
     out.record(&health, || people(&health, out))?;
     Ok(0)
@@ -40,7 +41,8 @@ pub(crate) async fn run(args: &HealthArgs, settings: &Settings, out: &Output) ->
 
 fn people(health: &SystemHealth, out: &Output) -> String {
     let score = health.score.map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
-    let safe = if health.safe { out.paint(Mood::Good, "safe") } else { out.paint(Mood::Bad, "not safe: blocked") };
+    let safe =
+        if health.safe { out.paint(Mood::Good, "safe") } else { out.paint(Mood::Bad, "not safe: blocked") };
     let rows = health.signals.iter().map(|signal| {
         let score = match signal.score {
             _ if signal.not_evaluated => "not evaluated".to_owned(),

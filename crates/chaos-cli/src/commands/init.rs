@@ -12,7 +12,8 @@ use crate::config::Settings;
 use crate::exit::Failure;
 use crate::output::Output;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Writes a starter document with a comment on every part, valid as it stands. It never overwrites a file unless told \
 to with --force.";
 
@@ -24,7 +25,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct InitArgs {
     /// Where to write it; - for standard output
     #[arg(default_value = "experiment.yaml", value_name = "FILE")]

@@ -12,7 +12,8 @@ use crate::exit::Failure;
 use crate::output::Output;
 use crate::show;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Lists experiments of every namespace with how their latest run stands. With --output json it is one array. Without a \
 server the state folder is read.";
 
@@ -24,7 +25,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ListArgs {
     /// Only this namespace
     #[arg(short, long, value_name = "NS")]
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: &ListArgs, settings: &Settings, out: &Output) -> R
         ..ListQuery::default()
     };
     let records = connection.client.list(&query).await;
-    connection.close().await;
+    connection.finish(out).await;
     let records = records?;
     out.list(&records, || show::list(&records, out.is_wide(), Timestamp::now()))?;
     if records.is_empty() && out.for_people() {

@@ -6,10 +6,11 @@ use chaos_core::run::InjectionState;
 use clap::Args;
 
 use crate::config::Settings;
-use crate::exit::{Failure, REVERT_INCOMPLETE};
+use crate::exit::{self, Failure, REVERT_INCOMPLETE};
 use crate::output::{self, Output};
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Reads the undo records of this host's state folder and undoes and proves whatever a dead fault process left. Faults \
 that are held by a living process are left alone; --force asks those to undo everything and end. Every start of chaos \
 does the same without --force. Exit code 7 when an undo can't be proven.";
@@ -21,7 +22,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct RecoverArgs {
     /// Also end the faults of living fault processes
     #[arg(long)]
@@ -31,8 +32,9 @@ pub(crate) struct RecoverArgs {
 /// Does it.
 pub(crate) fn run(args: &RecoverArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let reports = sweep::recover(&settings.state.value, args.force).map_err(anyhow::Error::new)?;
-    out.list(&reports, || table(&reports))?;
-    Ok(if reports.iter().any(is_unproven) { REVERT_INCOMPLETE } else { 0 })
+    let printed = out.list(&reports, || table(&reports));
+    let code = if reports.iter().any(is_unproven) { REVERT_INCOMPLETE } else { 0 };
+    Ok(exit::after_printing(printed, code))
 }
 
 /// Is its undo not proven?

@@ -13,7 +13,8 @@ use crate::connect::Connection;
 use crate::exit::Failure;
 use crate::output::Output;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Prints the report of the latest run of an experiment, or of the one that --run names: made from the journal alone, so \
 that it is the same tomorrow. Without a server the state folder is read.";
 
@@ -25,7 +26,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: &ReportArgs, settings: &Settings, out: &Output) ->
     let form = args.format.unwrap_or(if as_json { ReportForm::Json } else { ReportForm::Text });
     let connection = Connection::open(settings, false, out).await?;
     let report = fetch(&connection.client, &args.experiment.key(), args.run.as_deref(), form.into()).await;
-    connection.close().await;
+    connection.finish(out).await;
     let report = report?;
     match &args.file {
         None => out.text(&report)?,

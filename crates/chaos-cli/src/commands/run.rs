@@ -1,15 +1,18 @@
 //! `chaos run`: registers experiments, starts them, watches them live, exits with the verdict.
 
+mod plan;
+mod session;
+
 use std::path::PathBuf;
 
-use chaos_api::{Client, CreateQuery, DryRun, ExperimentDetail};
+use chaos_api::CreateQuery;
 use chaos_core::duration::Span;
 use chaos_core::run::Verdict;
 use chaos_core::safety::Override;
 use chaos_core::spec::{Experiment, FaultKind, HostTarget, Select, ShortRequest};
 use chaos_core::text::nearest;
 use chaos_core::units::Percent;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::init::experiment_name;
@@ -18,12 +21,12 @@ use crate::config::Settings;
 use crate::connect::Connection;
 use crate::documents;
 use crate::exit::{self, Failure};
-use crate::output::{self, Output, or_dash};
-use crate::show;
+use crate::output::Output;
 use crate::signals::Signals;
-use crate::watch::{self, Ended};
+use session::Session;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Runs experiments from documents or from flags, watches each live and exits with its verdict. Several documents run one \
 after the other; the exit code is the worst of them: 7, then 143 or 130, 1, 2, 3, 4, 5, 6, 0.
 
@@ -47,16 +50,17 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
+#[command(group(ArgGroup::new("what").args(["files", "kind"]).required(true)))]
 pub(crate) struct RunArgs {
     /// File, folder, or - for standard input; may be given several times
-    #[arg(short = 'f', long = "config", visible_alias = "file", value_name = "FILE", required_unless_present = "kind")]
+    #[arg(short = 'f', long = "config", visible_alias = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Look into folders below a folder too
     #[arg(short = 'R', long)]
     recursive: bool,
     /// Fault, e.g. pod_kill; `chaos faults` lists them
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "files", value_parser = catalogue::fault_kind)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = catalogue::fault_kind)]
     kind: Option<FaultKind>,
     /// Name of the experiment [default: made of app and type]
     #[arg(long, value_name = "NAME")]
@@ -155,7 +159,8 @@ impl Expected {
 }
 
 fn span(text: &str) -> Result<Span, String> {
-    Span::parse(text).ok_or_else(|| "expected a duration such as 30s, 1m30s, 500ms or a number of seconds".to_owned())
+    Span::parse(text)
+        .ok_or_else(|| "expected a duration such as 30s, 1m30s, 500ms or a number of seconds".to_owned())
 }
 
 /// Reads `50` or `50%`.
@@ -195,7 +200,10 @@ impl RunArgs {
         let Some(kind) = self.kind else {
             let mut documents = documents::experiments(&self.files, self.recursive)?;
             if documents.len() > 1 && self.name.is_some() {
-                return Err(Failure::usage(format!("--name is for one document, here are {}", documents.len())));
+                return Err(Failure::usage(format!(
+                    "--name is for one document, here are {}",
+                    documents.len()
+                )));
             }
             for document in &mut documents {
                 self.outweigh(document);
@@ -248,153 +256,13 @@ fn invalid(errors: Vec<chaos_core::spec::DocumentError>) -> Failure {
 pub(crate) async fn run(args: &RunArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let documents = args.documents(settings)?;
     let query = args.overrides.query()?;
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     let connection = Connection::open(settings, args.standalone, out).await?;
-    let outcome = if args.dry_run {
-        plan(&connection.client, documents, &query, out).await
-    } else {
-        run_all(args, &connection, documents, &query, &mut signals, out).await
-    };
-    if connection.is_own() {
-        wait_for_joined(&connection, &mut signals, out).await;
-    }
-    connection.close().await;
+    let mut session = Session { args, settings, connection, query, signals, out };
+    let outcome =
+        if args.dry_run { plan::show(&session, documents).await } else { session.run_all(documents).await };
+    session.end().await;
     outcome
-}
-
-/// Runs that other terminals started here go on to their end, or to the next signal.
-async fn wait_for_joined(connection: &Connection, signals: &mut Signals, out: &Output) {
-    let active = connection.active_runs();
-    if active == 0 {
-        return;
-    }
-    out.note(&format!("{active} more runs, started from other terminals, go on in this process; Ctrl-C stops them too"));
-    tokio::select! {
-        () = connection.finished_all_runs() => {}
-        signal = signals.next() => out.note(&format!("{signal}: stopping and reverting everything")),
-    }
-}
-
-/// Prints what would happen.
-async fn plan(
-    client: &Client,
-    documents: Vec<Experiment>,
-    query: &CreateQuery,
-    out: &Output,
-) -> Result<u8, Failure> {
-    let mut codes = Vec::new();
-    let mut plans: Vec<DryRun> = Vec::new();
-    for document in documents {
-        let plan = client.dry_run(&document.into(), query).await?;
-        codes.push(if plan.blocked { exit::BLOCKED } else { 0 });
-        plans.push(plan);
-    }
-    match plans.as_slice() {
-        [one] => out.record(one, || plan_text(one))?,
-        _ => out.list(&plans, || plans.iter().map(plan_text).collect::<Vec<_>>().join("\n---\n"))?,
-    }
-    Ok(exit::worst(codes))
-}
-
-fn plan_text(plan: &DryRun) -> String {
-    let resolution = &plan.resolution;
-    let document = output::yaml(&plan.plan).unwrap_or_default();
-    let rows = resolution
-        .chosen
-        .iter()
-        .map(|one| vec![one.id.clone(), if one.ready { "yes" } else { "no" }.to_owned(), one.command.clone()]);
-    let verdict = if plan.blocked { "would be blocked" } else { "would start" };
-    format!(
-        "{}\n# {verdict}; nothing was changed\n# {} instances match, {} ready; chosen with seed {}:\n{}\n\n{}",
-        document.trim_end(),
-        resolution.matching.len(),
-        resolution.ready,
-        resolution.selection.seed,
-        output::table(&["INSTANCE", "READY", "COMMAND"], rows),
-        show::gates(&resolution.decisions)
-    )
-}
-
-/// One after the other, until a signal ends it.
-async fn run_all(
-    args: &RunArgs,
-    connection: &Connection,
-    documents: Vec<Experiment>,
-    query: &CreateQuery,
-    signals: &mut Signals,
-    out: &Output,
-) -> Result<u8, Failure> {
-    let several = documents.len() > 1;
-    let (mut codes, mut details, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-    for document in documents {
-        let key = document.key();
-        match run_one(&connection.client, document, query, signals, out).await {
-            Ok(Ended { detail, code, signal }) => {
-                codes.push(args.expect.map_or(code, |expected| expected.judge(detail.record.verdict, code)));
-                if several && out.for_people() {
-                    out.text(&format!("{}\n", show::experiment(&detail, out)))?;
-                }
-                details.push(detail);
-                if signal.is_some() {
-                    break;
-                }
-            }
-            Err(failure) if several => {
-                codes.push(args.expect.map_or(failure.code(), |expected| expected.judge(None, failure.code())));
-                output::complain(&format!("{key}: {failure}"));
-                failures.push(key);
-            }
-            Err(failure) => return refused(args, failure, out),
-        }
-    }
-    match details.as_slice() {
-        [one] if !several => out.record(one, || show::experiment(one, out))?,
-        _ => out.list(&details, || verdicts(&details))?,
-    }
-    Ok(exit::worst(codes))
-}
-
-/// The refusal of the only document; one that was expected is no failure.
-fn refused(args: &RunArgs, failure: Failure, out: &Output) -> Result<u8, Failure> {
-    let is_blocked = failure.code() == exit::BLOCKED;
-    match args.expect {
-        Some(expected) if is_blocked => {
-            out.note(&failure.to_string());
-            Ok(expected.judge(Some(Verdict::Blocked), exit::BLOCKED))
-        }
-        _ => Err(failure),
-    }
-}
-
-async fn run_one(
-    client: &Client,
-    document: Experiment,
-    query: &CreateQuery,
-    signals: &mut Signals,
-    out: &Output,
-) -> Result<Ended, Failure> {
-    // What the gates say comes as events: nobody has to wait for the answer.
-    let query = CreateQuery { wait: Some(Span::default()), ..query.clone() };
-    let started = client.create(&document.into(), &query).await?;
-    let run = started.record.run.clone().ok_or_else(|| anyhow::anyhow!("the server registered the experiment and did not start it"))?;
-    out.note(&format!("{} is run {run}", started.record.key()));
-    watch::follow(client, &started, &run, signals, out).await
-}
-
-/// The table of several runs.
-fn verdicts(details: &[ExperimentDetail]) -> String {
-    let rows = details.iter().map(|detail| {
-        let record = &detail.record;
-        vec![
-            record.name.clone(),
-            record.namespace.clone(),
-            record.kind.clone(),
-            or_dash(record.verdict),
-            or_dash(record.duration_seconds.map(output::seconds)),
-            or_dash(record.reason.as_deref()),
-        ]
-    });
-    output::table(&["NAME", "NAMESPACE", "TYPE", "VERDICT", "DURATION", "REASON"], rows)
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use crate::config::Settings;
 use crate::connect;
 use crate::exit::{Failure, REVERT_INCOMPLETE};
 use crate::output::{Output, complain};
+use crate::show;
 use crate::signals::Signals;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Runs the server: the API, the engine, the journals of the state folder. It listens on this host only, and writing \
 needs the token of the state folder, which the command line finds by itself. At its start it undoes whatever a dead \
 process left. SIGTERM or Ctrl-C stops every run, reverts every fault, then ends.";
@@ -25,7 +27,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
     /// Where to listen; only addresses of this host
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_parser = address)]
@@ -60,19 +62,23 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings, out: &Output) -> 
     for report in &reports {
         let took = report.took.as_secs_f64() * 1000.0;
         if report.unproven.is_empty() {
-            out.note(&format!("run {}: {} faults reverted, proven after {took:.0} ms", report.run, report.reverted));
+            out.note(&format!(
+                "run {}: {} reverted, proven after {took:.0} ms",
+                report.run,
+                show::faults(report.reverted)
+            ));
         } else {
             incomplete = true;
             let names: Vec<&str> = report.unproven.iter().map(|id| id.0.as_str()).collect();
             complain(&format!("run {}: the undo of {} is not proven: act now", report.run, names.join(", ")));
         }
     }
-    out.note(&format!("stopped; {} runs were active", reports.len()));
+    out.note(&format!("stopped; runs that were active: {}", reports.len()));
     Ok(if incomplete { REVERT_INCOMPLETE } else { 0 })
 }
 
 fn greet(server: &RunningServer, settings: &Settings, out: &Output) {
-    let (address, state) = (server.address(), &settings.state.value);
+    let (address, state) = (&server.address, &settings.state.value);
     out.note(&format!("chaos {} listens on {address}", env!("CARGO_PKG_VERSION")));
     out.note(&format!("state folder {}", state.display()));
     out.note(&format!("token {}", connect::token_path(state).display()));

@@ -15,7 +15,8 @@ use crate::show;
 use crate::signals::Signals;
 use crate::watch;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Shows one experiment: where it is or what it learnt, what was hit with the time of every proof, what was measured. \
 --watch goes on until the run is finished; ending the watch does not end the run.";
 
@@ -27,7 +28,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -41,7 +42,7 @@ pub(crate) async fn run(args: &StatusArgs, settings: &Settings, out: &Output) ->
     let key = args.experiment.key();
     let connection = Connection::open(settings, false, out).await?;
     let outcome = look(&connection.client, &key, args.watch, out).await;
-    connection.close().await;
+    connection.finish(out).await;
     outcome
 }
 

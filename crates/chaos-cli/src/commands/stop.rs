@@ -1,15 +1,16 @@
 //! `chaos stop`: the emergency stop of one run or of all.
 
 use chaos_api::StopRequest;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::config::Settings;
 use crate::connect::Connection;
-use crate::exit::{Failure, REVERT_INCOMPLETE};
+use crate::exit::{self, Failure, REVERT_INCOMPLETE};
 use crate::output::Output;
 use crate::show;
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Stops a run in whatever phase it is, also while it waits or injects, and returns when every fault is proven reverted. \
 Prints how long that took. What could not be proven is named, and the exit code is 7 then: act now.";
 
@@ -20,10 +21,11 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
+#[command(group(ArgGroup::new("which").args(["name", "all"]).required(true)))]
 pub(crate) struct StopArgs {
     /// Name of the experiment
-    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Its namespace
     #[arg(short, long, value_name = "NS", default_value = "default")]
@@ -42,13 +44,14 @@ pub(crate) async fn run(args: &StopArgs, settings: &Settings, out: &Output) -> R
     let request = StopRequest { reason: args.reason.clone(), interrupted: false };
     let response = match &args.name {
         Some(name) => {
-            let key = chaos_core::spec::ExperimentKey { namespace: args.namespace.clone(), name: name.clone() };
+            let key =
+                chaos_core::spec::ExperimentKey { namespace: args.namespace.clone(), name: name.clone() };
             connection.client.stop(&key, &request).await
         }
         None => connection.client.stop_all(&request).await,
     };
-    connection.close().await;
+    connection.finish(out).await;
     let response = response?;
-    out.record(&response, || show::stopped(&response))?;
-    Ok(if response.is_complete() { 0 } else { REVERT_INCOMPLETE })
+    let printed = out.record(&response, || show::stopped(&response));
+    Ok(exit::after_printing(printed, if response.is_complete() { 0 } else { REVERT_INCOMPLETE }))
 }

@@ -10,7 +10,8 @@ use crate::connect::Connection;
 use crate::exit::{Failure, USAGE};
 use crate::output::{self, Output};
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Shows every instance that a target matches, what would be chosen of them, what is protected and why, and whether the \
 cap on the affected share allows it. Nothing is changed. Exit code 2 when nothing matches; the apps that were seen \
 are named then.";
@@ -23,7 +24,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 #[group(id = "target", multiple = true)]
 pub(crate) struct TargetsArgs {
     /// A unit, a container, or processes by this name [default: as configured]
@@ -65,7 +66,8 @@ pub(crate) struct TargetsArgs {
 }
 
 fn select(text: &str) -> Result<Select, String> {
-    Select::parse(text).ok_or_else(|| "expected one, all, a count of at least 1, a share such as 50%, or <=30%".to_owned())
+    Select::parse(text)
+        .ok_or_else(|| "expected one, all, a count of at least 1, a share such as 50%, or <=30%".to_owned())
 }
 
 impl TargetsArgs {
@@ -97,7 +99,7 @@ impl TargetsArgs {
 pub(crate) async fn run(args: &TargetsArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let connection = Connection::open(settings, false, out).await?;
     let preview = connection.client.targets(&args.query(settings)).await;
-    connection.close().await;
+    connection.finish(out).await;
     let preview = preview?;
     out.record(&preview, || people(&preview))?;
     match &preview.problem {
@@ -141,7 +143,8 @@ fn people(preview: &TargetsPreview) -> String {
 
 fn instances(preview: &TargetsPreview) -> String {
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-    let chosen = |id: &String| preview.selected.as_ref().is_some_and(|selection| selection.chosen.contains(id));
+    let chosen =
+        |id: &String| preview.selected.as_ref().is_some_and(|selection| selection.chosen.contains(id));
     let rows = preview.instances.iter().map(|one| {
         let ports: Vec<String> = one.ports.iter().map(|port| port.port.to_string()).collect();
         vec![
@@ -155,5 +158,8 @@ fn instances(preview: &TargetsPreview) -> String {
             one.command.clone(),
         ]
     });
-    output::table(&["INSTANCE", "CHOSEN", "READY", "MANAGED", "PROCESSES", "PORTS", "OWN CGROUP", "COMMAND"], rows)
+    output::table(
+        &["INSTANCE", "CHOSEN", "READY", "MANAGED", "PROCESSES", "PORTS", "OWN CGROUP", "COMMAND"],
+        rows,
+    )
 }

@@ -10,7 +10,8 @@ use crate::documents::{self, Entry};
 use crate::exit::{Failure, USAGE};
 use crate::output::{Mood, Output};
 
-const LONG: &str = "\
+/// What the help says of it.
+pub(crate) const LONG: &str = "\
 Reads every document of the files, folders or standard input (`-`) and says of each whether it is valid: unknown \
 fields, wrong units, missing parts, each with its path, the value and the nearest known name. Whether a target exists \
 or a URL answers is not looked at: that is `chaos run --dry-run`.
@@ -26,7 +27,7 @@ EXAMPLES:
 
 /// Options of the verb.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct ValidateArgs {
     /// Files, folders, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -81,8 +82,6 @@ impl Finding {
 pub(crate) fn run(args: &ValidateArgs, out: &Output) -> Result<u8, Failure> {
     let inputs = documents::read(&args.files, args.recursive)?;
     let findings: Vec<Finding> = inputs.iter().flat_map(documents::entries).map(Finding::of).collect();
-    out.list(&findings, || {
-        findings.iter().map(|finding| finding.lines(out)).collect::<Vec<_>>().join("\n")
-    })?;
+    out.list(&findings, || findings.iter().map(|finding| finding.lines(out)).collect::<Vec<_>>().join("\n"))?;
     Ok(if findings.iter().all(|finding| finding.valid) { 0 } else { USAGE })
 }

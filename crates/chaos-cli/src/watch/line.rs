@@ -31,11 +31,14 @@ fn words(event: &Event) -> Option<(String, bool)> {
         Event::Injection(report) => {
             let proof = report.evidence.last().map(|one| format!(" ({}: {})", one.source, one.observed));
             let took = match report.state {
-                InjectionState::Active | InjectionState::Reverted => format!(" after {:.1} ms", report.took_ms),
+                InjectionState::Active | InjectionState::Reverted => {
+                    format!(" after {:.1} ms", report.took_ms)
+                }
                 _ => String::new(),
             };
             let error = report.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-            let text = format!("{} {}{took}{error}{}", report.injection, report.state, proof.unwrap_or_default());
+            let text =
+                format!("{} {}{took}{error}{}", report.injection, report.state, proof.unwrap_or_default());
             (text, matches!(report.state, InjectionState::Applying | InjectionState::Reverting))
         }
         Event::Probed(sample) => {
@@ -45,17 +48,27 @@ fn words(event: &Event) -> Option<(String, bool)> {
                 ProbePhase::After | ProbePhase::Always => "after",
             };
             let problem = sample.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
-            let text = format!("probe {} {phase}: {} of {} passed{problem}", sample.probe, sample.passed, sample.measured);
+            let text = format!(
+                "probe {} {phase}: {} of {} passed{problem}",
+                sample.probe, sample.passed, sample.measured
+            );
             (text, sample.passed == sample.measured)
         }
-        Event::Elapsed(timer) => (timer_words(*timer).to_owned(), !matches!(timer, Timer::Run | Timer::Revert | Timer::Recovery)),
+        Event::Elapsed(timer) => {
+            (timer_words(*timer).to_owned(), !matches!(timer, Timer::Run | Timer::Revert | Timer::Recovery))
+        }
         Event::Redrawn { chosen, .. } => {
             let ids: Vec<&str> = chosen.iter().map(|instance| instance.id.as_str()).collect();
-            let text = if ids.is_empty() { "drawn again: the cap leaves no room".to_owned() } else { format!("drawn again: {}", ids.join(", ")) };
+            let text = if ids.is_empty() {
+                "drawn again: the cap leaves no room".to_owned()
+            } else {
+                format!("drawn again: {}", ids.join(", "))
+            };
             (text, false)
         }
         Event::Health { health, ready } => {
-            let score = health.score.value().map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
+            let score =
+                health.score.value().map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
             (format!("health score {score}, {ready} instances ready"), true)
         }
         Event::StopRequested(stop) => (format!("stop: {}", stop.reason), false),
@@ -83,7 +96,8 @@ fn resolved(resolution: &Resolution) -> String {
             format!("; {} {verb}: {}", decision.gate.name(), decision.message)
         })
         .collect();
-    let score = resolution.health.score.value().map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
+    let score =
+        resolution.health.score.value().map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
     format!(
         "{} instances match, {} ready, health score {score}; chosen: {} (seed {}){}",
         resolution.matching.len(),

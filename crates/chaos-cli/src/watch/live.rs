@@ -52,7 +52,12 @@ impl Live {
             self.head.set_style(self.bar.clone());
             self.head.set_length(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX).max(1));
             self.head.set_position(u64::try_from(active.as_millis()).unwrap_or(u64::MAX));
-            self.head.set_message(format!("{} of {}, {} left", seconds(active), seconds(whole), seconds(whole - active)));
+            self.head.set_message(format!(
+                "{} of {}, {} left",
+                seconds(active),
+                seconds(whole),
+                seconds(whole - active)
+            ));
         } else {
             self.head.set_style(self.spinner.clone());
             self.head.set_message(seconds(view.elapsed()));
@@ -65,7 +70,11 @@ impl Live {
             .iter()
             .map(|(name, counts)| format!("{name} {}/{}", counts.passed, counts.measured))
             .collect();
-        self.probes.set_message(if probes.is_empty() { String::new() } else { format!("probes: {}", probes.join("   ")) });
+        self.probes.set_message(if probes.is_empty() {
+            String::new()
+        } else {
+            format!("probes: {}", probes.join("   "))
+        });
     }
 
     /// A line above the view that stays.

@@ -3,7 +3,7 @@
 //! Owns the fitting of the documents in `examples/demo` to the service that was started. It never runs one.
 
 use chaos_core::run::Verdict;
-use chaos_core::spec::{Experiment, Fault, PortRange, parse_documents};
+use chaos_core::spec::{Experiment, Fault, HostTarget, PortRange, ProcessMatch, parse_documents};
 use chaos_demo::Handle;
 use clap::ValueEnum;
 
@@ -68,11 +68,17 @@ impl Scenario {
         }
     }
 
-    /// Its documents, fitted to the addresses of `app`.
+    /// Its documents, fitted to `app`: its addresses, and its own processes should another of that name be running.
     pub(super) fn documents(self, app: &Handle) -> Result<Vec<Experiment>, Failure> {
         let source = format!("scenario {}", self.name());
         let mut documents = parse_documents(self.text()).map_err(|errors| Failure::Document { source, errors })?;
         for document in &mut documents {
+            let mark = app.family().map(str::to_owned);
+            document.spec.target.host = Some(HostTarget::Process(ProcessMatch {
+                name: Some(chaos_demo::NAME.to_owned()),
+                cmdline: mark,
+                ..ProcessMatch::default()
+            }));
             for probe in &mut document.spec.probes {
                 let http = probe.http.as_mut().map(|http| &mut http.url);
                 for url in http.into_iter().chain(probe.load.as_mut().map(|load| &mut load.url)) {

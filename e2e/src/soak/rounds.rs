@@ -1,0 +1,185 @@
+//! Kills at random points: each round a fault or two, an owner of a random kind, and strikes against whatever of ours
+//! lives at that moment; then the proof that nothing is left.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chaos_agent::sweep;
+use chaos_core::run::InjectionState;
+use chaos_core::spec::{Fault, FaultKind};
+
+use super::chance::Chance;
+use super::ledger::{Ledger, When};
+use super::owner::{self, Kind, Plan};
+use super::prey::{self, Prey, Role};
+use super::{Arguments, LEASE, RECOVERED_WITHIN, SLACK, small};
+use crate::world::World;
+
+/// How long a command line may take to end when one of its processes was killed.
+const END_WITHIN: Duration = Duration::from_secs(25);
+/// Longest that the kernel keeps a partition of a run whose lease is the usual one.
+const KERNEL_LEASE: Duration = Duration::from_secs(5);
+/// Most strikes of one round.
+const STRIKES_MAX: usize = 3;
+
+/// Rounds until there were so many kills.
+pub(super) fn run(world: &mut World, arguments: &Arguments, chaos: &Path, seed: u64) -> Result<Ledger> {
+    let (mut ledger, mut chance) = (Ledger::default(), Chance::new(seed));
+    let mut number = 0;
+    while ledger.kills() < arguments.kills {
+        number += 1;
+        round(world, (!arguments.bare).then_some(chaos), number, &mut chance, &mut ledger)?;
+        if number == 1
+            && let Some(plant) = arguments.plant
+        {
+            let victim = *world.victims().last().context("no victim")?;
+            plant.leave(&world.scope.states[0], victim)?;
+            judge(world, "planted", KERNEL_LEASE, &mut ledger)?;
+            return Ok(ledger);
+        }
+        // A round in which nothing of ours was there to be killed is rare; many in a row are a soak that does nothing.
+        if number > 20 + 4 * arguments.kills {
+            ledger.fault("soak", "rounds go by without a kill");
+            return Ok(ledger);
+        }
+    }
+    Ok(ledger)
+}
+
+#[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+fn round(
+    world: &mut World,
+    chaos: Option<&Path>,
+    number: u32,
+    chance: &mut Chance,
+    ledger: &mut Ledger,
+) -> Result<()> {
+    let kinds: &[Kind] = if chaos.is_none() { &[Kind::Node] } else { &[Kind::Node, Kind::Run, Kind::Serve] };
+    let kind = *chance.one(kinds).context("no kind of owner")?;
+    let chaos = chaos.unwrap_or(Path::new(""));
+    let faults = draw(chance);
+    let label = faults.iter().map(|fault| fault.kind().name()).collect::<Vec<_>>().join("+");
+    let case = format!("round {number} ({kind:?}, {label})");
+    let plan = Plan {
+        name: format!("soak-{number}"),
+        chaos,
+        state: world.scope.states[0].clone(),
+        house: &world.houses[chance.below(world.houses.len())],
+        pick: chance.below(1000),
+        faults,
+        duration: Duration::from_millis(100 + chance.below(400) as u64),
+    };
+    let mut started = plan.start(kind)?;
+    // A command line has to start, look at the target and measure before it injects.
+    let span = if kind == Kind::Node { 250 } else { 1_000 };
+    let mut struck = Vec::new();
+    for _ in 0..=chance.below(STRIKES_MAX) {
+        std::thread::sleep(Duration::from_millis(chance.below(span) as u64));
+        struck.extend(strike(chance, &label, ledger)?);
+    }
+    let case = format!("{case} [{}]", struck.join(", "));
+    if !started.wait(kind, END_WITHIN)? {
+        ledger.fault(&case, "its owner does not end");
+    }
+    if !started.close(END_WITHIN)? {
+        ledger.fault(&case, "it does not end on SIGTERM");
+    }
+    if chance.percent(20) && kind == Kind::Serve {
+        // The next start recovers as well.
+        heal(world, &case, KERNEL_LEASE, ledger)?;
+        next_start(chaos, world, &case, ledger)?;
+    }
+    judge(world, &case, if kind == Kind::Node { LEASE } else { KERNEL_LEASE }, ledger)?;
+    if number.is_multiple_of(20) {
+        println!("round {number}: {} kills, {} residues", ledger.kills(), ledger.residues());
+    }
+    Ok(())
+}
+
+/// One fault, or two different ones.
+fn draw(chance: &mut Chance) -> Vec<Fault> {
+    let first = chance.below(FaultKind::ALL.len());
+    let mut chosen = vec![small(FaultKind::ALL[first])];
+    if chance.percent(30) {
+        let second = (first + 1 + chance.below(FaultKind::ALL.len() - 1)) % FaultKind::ALL.len();
+        chosen.push(small(FaultKind::ALL[second]));
+    }
+    chosen
+}
+
+/// One strike: what was hit, in words.
+fn strike(chance: &mut Chance, label: &str, ledger: &mut Ledger) -> Result<Vec<String>> {
+    let mut living = prey::all()?;
+    if living.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (signal, count, role) = match chance.below(100) {
+        0..30 => (libc::SIGKILL, 1, Some(Role::Owner)),
+        30..60 => (libc::SIGKILL, 1, Some(Role::Holder)),
+        60..70 => (libc::SIGKILL, 1, Some(Role::Worker)),
+        70..80 => (libc::SIGKILL, 2, None),
+        80..90 => (libc::SIGKILL, usize::MAX, None),
+        90..95 => (libc::SIGINT, 1, Some(Role::Owner)),
+        _ => (libc::SIGTERM, 1, None),
+    };
+    if let Some(role) = role
+        && living.iter().any(|prey| prey.role == role)
+    {
+        living.retain(|prey| prey.role == role);
+    }
+    let mut hit = Vec::new();
+    while !living.is_empty() && hit.len() < count {
+        let Prey { role, process } = living.swap_remove(chance.below(living.len()));
+        // One that has ended in between was not killed by us.
+        if process.send_signal(signal).is_ok() {
+            if signal == libc::SIGKILL {
+                ledger.kill(label);
+            }
+            hit.push(format!("signal {signal} to {role:?}"));
+        }
+    }
+    Ok(hit)
+}
+
+/// A server that is started now must clear up by itself.
+fn next_start(chaos: &Path, world: &World, case: &str, ledger: &mut Ledger) -> Result<()> {
+    let mut server = owner::serve(chaos, &world.scope.states[0])?;
+    owner::terminate(&mut server)?;
+    if !owner::ended(std::iter::once(&mut server), END_WITHIN)? {
+        ledger.fault(case, "the next server does not end on SIGTERM");
+        let _ = server.kill();
+        let _ = server.wait();
+    }
+    let (left, _) = world.spotless(RECOVERED_WITHIN)?;
+    ledger.residue(case, When::AfterRecover, &left);
+    Ok(())
+}
+
+/// Waits for the kernel and the living.
+fn heal(world: &World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
+    let (left, took) = world.heal(lease + SLACK)?;
+    ledger.residue(case, When::BeforeRecover, &left);
+    ledger.healed(took);
+    Ok(())
+}
+
+/// Waits for the kernel and the living, then recovers, and writes down what is left each time.
+pub(super) fn judge(world: &mut World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
+    heal(world, case, lease, ledger)?;
+    let (for_recover, _) = world.spotless(Duration::ZERO)?;
+    ledger.swept(&for_recover);
+    for state in world.scope.states.clone() {
+        for report in sweep::recover(&state, false)? {
+            if report.state == InjectionState::RevertFailed {
+                ledger.fault(case, &format!("recover: {:?}", report.error));
+            }
+        }
+    }
+    let (left, _) = world.spotless(RECOVERED_WITHIN)?;
+    ledger.residue(case, When::AfterRecover, &left);
+    if !left.is_empty() {
+        world.accept()?;
+    }
+    ledger.check()
+}
