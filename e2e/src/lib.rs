@@ -7,5 +7,6 @@ pub mod node;
 pub mod room;
 pub mod snapshot;
 pub mod soak;
+pub mod terminal;
 pub mod trace;
 pub mod world;

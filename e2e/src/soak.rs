@@ -6,7 +6,7 @@
 mod chance;
 mod ledger;
 mod owner;
-mod plant;
+pub mod plant;
 mod prey;
 mod rounds;
 mod steps;
@@ -33,7 +33,10 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Arguments of the program.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "soak", about = "Kills our own processes at random during faults, and looks for what is left")]
+#[command(
+    name = "soak",
+    about = "Kills our own processes at random during faults, and looks for what is left"
+)]
 pub struct Arguments {
     /// How many kills at random points
     #[arg(long, default_value_t = 200)]

@@ -85,7 +85,8 @@ impl Tracer {
                     // It stands inside of `execve`; the next stop is where it leaves it.
                     self.inside = true;
                     // Its workers are not traced.
-                    ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD).context("following a fault process")?;
+                    ptrace::setoptions(pid, Options::PTRACE_O_TRACESYSGOOD)
+                        .context("following a fault process")?;
                 }
                 self.resume(pid, None)
             }

@@ -63,7 +63,8 @@ pub struct Ability {
 pub fn examine() -> Examination {
     let features = kernel::features();
     let layout = Hierarchies::detect().map_or(Layout::None, |hierarchies| hierarchies.layout());
-    let faults = FaultKind::ALL.into_iter().map(|kind| ability(kind, &features, layout, capability::has)).collect();
+    let faults =
+        FaultKind::ALL.into_iter().map(|kind| ability(kind, &features, layout, capability::has)).collect();
     let fact = |feature: Feature| Fact {
         name: feature.name.to_owned(),
         available: feature.available,
@@ -72,7 +73,12 @@ pub fn examine() -> Examination {
     Examination { kernel: kernel::release(), facts: features.into_iter().map(fact).collect(), faults }
 }
 
-fn ability(kind: FaultKind, features: &[Feature], layout: Layout, has: impl Fn(Capability) -> bool) -> Ability {
+fn ability(
+    kind: FaultKind,
+    features: &[Feature],
+    layout: Layout,
+    has: impl Fn(Capability) -> bool,
+) -> Ability {
     let missing = |name: &str| {
         let feature = features.iter().find(|feature| feature.name == name)?;
         (!feature.available).then(|| format!("{name}: {}", feature.detail))
@@ -80,19 +86,24 @@ fn ability(kind: FaultKind, features: &[Feature], layout: Layout, has: impl Fn(C
     let lacks = |capability: Capability, then: &str| {
         (!has(capability)).then(|| format!("without {} {then}", capability.name()))
     };
-    let no_cgroup = || (layout == Layout::None).then(|| "no cgroups are mounted: load goes to the host".to_owned());
+    let no_cgroup =
+        || (layout == Layout::None).then(|| "no cgroups are mounted: load goes to the host".to_owned());
     let unwritable =
         || lacks(Capability::DacOverride, "a cgroup can be joined only where this user may write to it");
     let (engine, never, limited) = match kind {
-        FaultKind::PodKill => {
-            ("pidfd signals", missing("pidfd"), lacks(Capability::Kill, "only this user's processes can be killed"))
-        }
+        FaultKind::PodKill => (
+            "pidfd signals",
+            missing("pidfd"),
+            lacks(Capability::Kill, "only this user's processes can be killed"),
+        ),
         FaultKind::ProcessPause => (
             "ptrace seize",
             missing("pidfd").or_else(|| missing("ptrace")),
             lacks(Capability::SysPtrace, "only this user's processes can be paused"),
         ),
-        FaultKind::CpuStress => ("workers in the victim's cgroup", missing("pidfd"), no_cgroup().or_else(unwritable)),
+        FaultKind::CpuStress => {
+            ("workers in the victim's cgroup", missing("pidfd"), no_cgroup().or_else(unwritable))
+        }
         FaultKind::MemoryPressure => {
             ("a worker in the victim's cgroup", missing("pidfd"), no_cgroup().or_else(unwritable))
         }

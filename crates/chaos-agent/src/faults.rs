@@ -169,3 +169,6 @@ pub fn undo_from_record(record: &UndoRecord) -> Result<Vec<Evidence>, FaultError
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,7 +119,10 @@ impl LocalNode {
                 return refused(format!("{kind} is not allowed here"));
             }
             if injection.duration > *duration_max {
-                return refused(format!("{:?} is longer than the limit of {duration_max:?}", injection.duration));
+                return refused(format!(
+                    "{:?} is longer than the limit of {duration_max:?}",
+                    injection.duration
+                ));
             }
         }
         Ok(())
@@ -152,7 +155,8 @@ impl LocalNode {
         let executable = self.config.executable.clone();
         let title = run.clone();
         let spawned = tokio::task::spawn_blocking(move || spawn::holder(&executable, &title)).await;
-        let spawned = spawned.map_err(|error| holder(error.to_string()))?.map_err(|error| holder(error.to_string()))?;
+        let spawned =
+            spawned.map_err(|error| holder(error.to_string()))?.map_err(|error| holder(error.to_string()))?;
         self.register(spawned.process);
         let log = crate::undo::UndoLog::new(&self.config.state_dir);
         link::attach(run.clone(), spawned, first, open, log, &self.state).map_err(holder)

@@ -56,7 +56,8 @@ fn remove_half_written(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         // `.NAME.PID.tmp`, see [`crate::sys::files::fsync_write`].
-        let writer = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.'));
+        let writer =
+            name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.'));
         if writer.and_then(|(_, pid)| pid.parse().ok()).is_some_and(|pid| proc::identity(pid).is_err()) {
             // One that stays costs a file of a few hundred bytes, and is tried again at the next start.
             let _ = std::fs::remove_file(entry.path());

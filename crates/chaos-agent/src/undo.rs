@@ -144,6 +144,9 @@ impl UndoRecord {
     }
 }
 
+/// A file of the log, and what could be read of it.
+pub type Found = (PathBuf, Result<UndoRecord, UndoError>);
+
 /// The folder of the records.
 #[derive(Debug, Clone)]
 pub struct UndoLog {
@@ -192,7 +195,11 @@ impl UndoLog {
             return Err(SysError::TooLarge { path, limit_bytes: RECORD_BYTES_MAX }.into());
         }
         // The first writing is on the way to every fault, so it takes the quicker way to the disk.
-        let written = if path.exists() { files::fsync_write(&path, &bytes) } else { files::fsync_create(&path, &bytes) };
+        let written = if path.exists() {
+            files::fsync_write(&path, &bytes)
+        } else {
+            files::fsync_create(&path, &bytes)
+        };
         Ok(written?)
     }
 
@@ -217,7 +224,7 @@ impl UndoLog {
     ///
     /// # Errors
     /// The folder can't be listed or holds more than [`RECORDS_MAX`] files.
-    pub fn all(&self) -> Result<Vec<(PathBuf, Result<UndoRecord, UndoError>)>, UndoError> {
+    pub fn all(&self) -> Result<Vec<Found>, UndoError> {
         let failed = |source| SysError::io(format!("listing {}", self.folder.display()), source);
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -321,7 +328,10 @@ mod tests {
     fn an_id_that_would_leave_the_folder_is_refused() {
         let log = UndoLog::new(Path::new("/nowhere"));
         for wrong in ["", "../x", "a/b", "a.b", &"x".repeat(65)] {
-            assert!(matches!(log.path(&InjectionId(wrong.to_owned())), Err(UndoError::Id { .. })), "{wrong:?}");
+            assert!(
+                matches!(log.path(&InjectionId(wrong.to_owned())), Err(UndoError::Id { .. })),
+                "{wrong:?}"
+            );
         }
     }
 

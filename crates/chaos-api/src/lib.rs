@@ -17,14 +17,16 @@ mod targets;
 
 pub use client::{Client, ClientError, Endpoint, EndpointError, Page};
 pub use event::EventEnvelope;
-pub use experiment::{DryRun, ExperimentBody, ExperimentDetail, ExperimentRecord, StopRequest, StopResponse, StoppedRun};
+pub use experiment::{
+    DryRun, ExperimentBody, ExperimentDetail, ExperimentRecord, StopRequest, StopResponse, StoppedRun,
+};
 pub use faults::{FaultDescription, ParameterDescription, catalogue};
 pub use openapi::openapi;
 pub use operation::{BodyKind, Operation, QueryParameter};
 pub use problem::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode};
 pub use query::{
-    CreateQuery, DeleteQuery, EventsQuery, HealthQuery, JournalQuery, ListQuery, NamespaceQuery, ReportFormat,
-    ReportQuery, RunsQuery, TargetsQuery,
+    CreateQuery, DeleteQuery, EventsQuery, HealthQuery, JournalQuery, ListQuery, NamespaceQuery,
+    ReportFormat, ReportQuery, RunsQuery, TargetsQuery,
 };
 pub use run::{ProbeResult, RunDetail};
 pub use system::{BreakerState, Live, ServerInfo, SystemHealth};

@@ -157,8 +157,12 @@ mod tests {
             assert!(answers.keys().any(|status| status.starts_with('2')), "{operation:?}");
             assert!(answers.contains_key("default"), "{operation:?}");
         }
-        let listed: usize =
-            document["paths"].as_object().expect("paths").values().map(|item| item.as_object().map_or(0, Map::len)).sum();
+        let listed: usize = document["paths"]
+            .as_object()
+            .expect("paths")
+            .values()
+            .map(|item| item.as_object().map_or(0, Map::len))
+            .sum();
         assert_eq!(listed, Operation::ALL.len());
     }
 }

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::{
-    CreateQuery, DeleteQuery, EventsQuery, HealthQuery, JournalQuery, ListQuery, NamespaceQuery, ReportQuery, RunsQuery,
-    TargetsQuery,
+    CreateQuery, DeleteQuery, EventsQuery, HealthQuery, JournalQuery, ListQuery, NamespaceQuery, ReportQuery,
+    RunsQuery, TargetsQuery,
 };
 
 /// One method of one path.
@@ -152,8 +152,12 @@ impl Operation {
             Self::CreateExperiment => "Create an experiment from a document and start it.",
             Self::ListExperiments => "List experiments with their latest runs, by name.",
             Self::GetExperiment => "One experiment with its latest run.",
-            Self::DeleteExperiment => "Stop and revert what is active, then delete the experiment and its runs.",
-            Self::StopExperiment => "Stop the active run; answers when every fault is proven reverted or named.",
+            Self::DeleteExperiment => {
+                "Stop and revert what is active, then delete the experiment and its runs."
+            }
+            Self::StopExperiment => {
+                "Stop the active run; answers when every fault is proven reverted or named."
+            }
             Self::StopAll => "Stop every run; answers when every fault is proven reverted or named.",
             Self::ListRuns => "Runs of an experiment, the latest first.",
             Self::StartRun => "Start the experiment again with its latest document.",
@@ -177,16 +181,21 @@ impl Operation {
             Self::CreateExperiment | Self::StartRun => parameters::<CreateQuery>(generator),
             Self::ListExperiments => parameters::<ListQuery>(generator),
             Self::DeleteExperiment => parameters::<DeleteQuery>(generator),
-            Self::GetExperiment | Self::GetRun | Self::StopExperiment => parameters::<NamespaceQuery>(generator),
+            Self::GetExperiment | Self::GetRun | Self::StopExperiment => {
+                parameters::<NamespaceQuery>(generator)
+            }
             Self::ListRuns => parameters::<RunsQuery>(generator),
             Self::GetRunEvents => parameters::<JournalQuery>(generator),
             Self::GetRunReport => parameters::<ReportQuery>(generator),
             Self::StreamEvents => parameters::<EventsQuery>(generator),
             Self::GetSystemHealth => parameters::<HealthQuery>(generator),
             Self::PreviewTargets => parameters::<TargetsQuery>(generator),
-            Self::StopAll | Self::ListFaults | Self::GetLive | Self::GetReady | Self::GetMetrics | Self::GetOpenApi => {
-                Vec::new()
-            }
+            Self::StopAll
+            | Self::ListFaults
+            | Self::GetLive
+            | Self::GetReady
+            | Self::GetMetrics
+            | Self::GetOpenApi => Vec::new(),
         }
     }
 }
@@ -194,7 +203,8 @@ impl Operation {
 /// The fields of a query type, each with its own schema.
 fn parameters<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<QueryParameter> {
     let schema: Schema = T::json_schema(generator);
-    let properties = schema.as_object().and_then(|object| object.get("properties")).and_then(Value::as_object);
+    let properties =
+        schema.as_object().and_then(|object| object.get("properties")).and_then(Value::as_object);
     let parameter = |(name, schema): (&String, &Value)| {
         let mut schema = schema.clone();
         let description = schema.as_object_mut().and_then(|object| object.remove("description"));

@@ -122,6 +122,29 @@ impl Connection {
     }
 }
 
+/// Asks whoever is in charge. When that one ends meanwhile, the next one is asked, which may be this process.
+///
+/// # Errors
+/// The failure of the request, or that nobody can be asked.
+pub(crate) async fn ask<T>(
+    settings: &Settings,
+    out: &Output,
+    request: impl AsyncFn(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut attempt = 1;
+    loop {
+        let connection = Connection::open(settings, false, out).await?;
+        let answer = Box::pin(request(&connection.client)).await;
+        let lost = matches!(&answer, Err(Failure::Client(error)) if connection.has_lost_owner(error));
+        connection.finish(out).await;
+        if !lost || attempt >= ATTEMPTS_MAX {
+            return answer;
+        }
+        attempt += 1;
+        tokio::time::sleep(ATTEMPT_PAUSE).await;
+    }
+}
+
 async fn configured(settings: &Settings) -> Result<Option<Client>, Failure> {
     let Some(server) = &settings.server else { return Ok(None) };
     let endpoint: Endpoint =

@@ -332,3 +332,24 @@ fn a_server_takes_what_create_gives_it_and_reverts_at_its_end() {
     assert!(said.contains("1 fault reverted, proven after"), "{said}");
     assert_eq!(victim.state(), 'S');
 }
+
+#[test]
+fn who_looks_and_who_runs_at_the_same_time_do_not_disturb_each_other() {
+    let place = Place::new();
+    let victim = place.victim("watched");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..15 {
+                    let ended = place.run(&["list"]);
+                    assert_eq!(ended.code, 0, "{ended:?}");
+                }
+            });
+        }
+        for number in 0..4 {
+            let ended = Ended::of(place.pause(&victim, &format!("watched-{number}"), "200ms").output().expect("starts"));
+            assert_eq!(ended.code, 0, "{ended:?}");
+        }
+    });
+    assert_eq!(place.json(&["list", "--verdict", "held"]).as_array().map(Vec::len), Some(4));
+}

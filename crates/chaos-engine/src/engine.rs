@@ -50,6 +50,9 @@ impl Default for Limits {
     }
 }
 
+/// An end that is on disk may be heard of before the table of active runs shows it: how long a start of the same name
+/// waits for that.
+const CLOSING_GRACE: Duration = Duration::from_millis(250);
 /// Records that listeners may lag behind before they miss some.
 const BUS_CAPACITY: usize = 4096;
 
@@ -136,6 +139,17 @@ struct Active {
     snapshots: watch::Receiver<RunSnapshot>,
 }
 
+impl Active {
+    fn is_finished(&self) -> bool {
+        self.snapshots.borrow().state.phase == Phase::Finished
+    }
+
+    /// It holds the name of that experiment.
+    fn is_of(&self, key: &ExperimentKey) -> bool {
+        self.header.key() == *key && !self.is_finished()
+    }
+}
+
 impl Engine {
     /// An engine without runs.
     pub fn new(ports: Ports, limits: Limits) -> Self {
@@ -172,7 +186,10 @@ impl Engine {
         let (snapshots, watcher) = watch::channel(snapshot.clone());
         let (events, inbox) = mpsc::unbounded_channel();
         let active = Active { header: Arc::clone(&header), events: events.clone(), snapshots: watcher };
-        self.reserve(&active)?;
+        if let Err(error) = self.reserve(&active) {
+            self.until_closed(&error).await;
+            self.reserve(&active)?;
+        }
         // From here on the run is in the table: whatever ends this future, the guard takes it out again.
         let guard = TableGuard { shared: Arc::clone(&self.0), run: header.run.clone() };
         self.0.ports.store.create_run(&header, &snapshot.summary).await?;
@@ -205,11 +222,18 @@ impl Engine {
             });
         }
         let key = active.header.key();
-        if let Some(other) = runs.values().find(|other| other.header.key() == key) {
+        if let Some(other) = runs.values().find(|other| other.is_of(&key)) {
             return Err(SubmitError::NameInUse { key, run: other.header.run.clone() });
         }
         runs.insert(active.header.run.clone(), active.clone());
         Ok(())
+    }
+
+    /// Gives a run that is about to end, and holds the name, the time to do so.
+    async fn until_closed(&self, error: &SubmitError) {
+        if let SubmitError::NameInUse { run, .. } = error {
+            let _ = tokio::time::timeout(CLOSING_GRACE, self.finished(run)).await;
+        }
     }
 
     fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Active>> {
@@ -218,7 +242,8 @@ impl Engine {
 
     /// Active and waiting runs, oldest id first.
     pub fn active(&self) -> Vec<RunSnapshot> {
-        self.runs().values().map(|active| active.snapshots.borrow().clone()).collect()
+        let snapshot = |active: &Active| active.snapshots.borrow().clone();
+        self.runs().values().filter(|active| !active.is_finished()).map(snapshot).collect()
     }
 
     /// The active run of an experiment.

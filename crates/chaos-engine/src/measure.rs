@@ -34,7 +34,8 @@ impl Measurement {
         once: bool,
         samples: &mpsc::Sender<Event>,
     ) -> Self {
-        let mut measurement = Self { stop: CancellationToken::new(), tasks: TaskTracker::new(), aborts: Vec::new() };
+        let mut measurement =
+            Self { stop: CancellationToken::new(), tasks: TaskTracker::new(), aborts: Vec::new() };
         for (index, probe) in header.experiment.spec.probes.iter().enumerate() {
             if !probe.runs_in(phase) {
                 continue;

@@ -55,7 +55,10 @@ fn allowed(app: &App, request: &Request<Body>) -> Result<(), ApiError> {
         None => Err(ApiError::new(ProblemCode::Forbidden, "who is calling is not known")),
         Some(Peer::Unix { trusted }) => {
             if request.headers().contains_key(header::ORIGIN) {
-                return Err(ApiError::new(ProblemCode::Forbidden, "a web page has no business on this socket"));
+                return Err(ApiError::new(
+                    ProblemCode::Forbidden,
+                    "a web page has no business on this socket",
+                ));
             }
             if trusted { Ok(()) } else { authorised(app, request.headers()) }
         }
@@ -71,11 +74,15 @@ fn authorised(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let refused = |detail: &str| Err(ApiError::new(ProblemCode::Unauthorized, detail));
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return refused("a write needs one `Authorization: Bearer` header; `chaos` finds the token by itself");
+        return refused(
+            "a write needs one `Authorization: Bearer` header; `chaos` finds the token by itself",
+        );
     };
     let given = value.to_str().ok().and_then(|text| text.split_once(' '));
     match given {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && app.token.matches(token.trim()) => Ok(()),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && app.token.matches(token.trim()) => {
+            Ok(())
+        }
         _ => refused("the token is not the one of this server"),
     }
 }
@@ -91,7 +98,9 @@ fn own_host(request: &Request<Body>, local: SocketAddr) -> Result<(), ApiError> 
     }
     match hosts.into_iter().find(|host| !is_ours(host, local)) {
         None => Ok(()),
-        Some(host) => Err(ApiError::new(ProblemCode::Forbidden, format!("the host {host:?} is not this server"))),
+        Some(host) => {
+            Err(ApiError::new(ProblemCode::Forbidden, format!("the host {host:?} is not this server")))
+        }
     }
 }
 
@@ -99,7 +108,8 @@ fn own_origin(headers: &HeaderMap, local: SocketAddr) -> Result<(), ApiError> {
     for value in headers.get_all(header::ORIGIN) {
         let origin = value.to_str().unwrap_or_default();
         let own = origin.strip_prefix("http://").is_some_and(|host| {
-            is_ours(host, local) && authority(host).is_some_and(|(_, port)| port.unwrap_or(80) == local.port())
+            is_ours(host, local)
+                && authority(host).is_some_and(|(_, port)| port.unwrap_or(80) == local.port())
         });
         if !own {
             let detail = format!("the origin {origin:?} is not this server");
@@ -133,10 +143,21 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_ours() {
         let local: SocketAddr = "127.0.0.1:8081".parse().expect("an address");
-        for host in ["localhost", "localhost:8081", "127.0.0.1:8081", "127.0.0.2", "[::1]:8081", "LOCALHOST:1"] {
+        for host in
+            ["localhost", "localhost:8081", "127.0.0.1:8081", "127.0.0.2", "[::1]:8081", "LOCALHOST:1"]
+        {
             assert!(is_ours(host, local), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "a@localhost", "0.0.0.0", "localhost:99999x"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "a@localhost",
+            "0.0.0.0",
+            "localhost:99999x",
+        ] {
             assert!(!is_ours(host, local), "{host}");
         }
     }
@@ -151,7 +172,14 @@ mod tests {
         };
         assert!(check("http://localhost:8081"));
         assert!(check("http://127.0.0.1:8081"));
-        for origin in ["null", "http://localhost:3000", "https://localhost:8081", "http://evil.example", "http://localhost", "file://"] {
+        for origin in [
+            "null",
+            "http://localhost:3000",
+            "https://localhost:8081",
+            "http://evil.example",
+            "http://localhost",
+            "file://",
+        ] {
             assert!(!check(origin), "{origin}");
         }
     }

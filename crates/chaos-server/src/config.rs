@@ -99,10 +99,9 @@ impl FileConfig {
     pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
         let shown = || path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map(Some).map_err(|error| ConfigError::Defect {
-                path: shown(),
-                error: Box::new(error),
-            }),
+            Ok(text) => Self::parse(&text)
+                .map(Some)
+                .map_err(|error| ConfigError::Defect { path: shown(), error: Box::new(error) }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ConfigError::Read { path: shown(), source }),
         }
@@ -121,7 +120,11 @@ impl FileConfig {
         }
         if self.safety.prometheus.is_none() && !self.safety.signals.is_empty() {
             let problem = "signals without a Prometheus to read them from".to_owned();
-            return Err(defect("safety.signals", problem, "safety.prometheus, a URL such as http://127.0.0.1:9090"));
+            return Err(defect(
+                "safety.signals",
+                problem,
+                "safety.prometheus, a URL such as http://127.0.0.1:9090",
+            ));
         }
         Ok(())
     }
@@ -176,7 +179,10 @@ safety:
         let text = |text: &str| FileConfig::parse(text).expect_err("defective").to_string();
         assert!(text("safety: { treshold: 1 }").contains("did you mean \"threshold\"?"));
         assert_eq!(text("safety: { threshold: 2 }"), "safety.threshold: out of range: 2; expected 0 to 1");
-        assert!(text("safety: { signals: [ { name: a, query: b, good: 1, bad: 0 } ] }").starts_with("safety.signals: signals without"));
+        assert!(
+            text("safety: { signals: [ { name: a, query: b, good: 1, bad: 0 } ] }")
+                .starts_with("safety.signals: signals without")
+        );
     }
 
     #[test]

@@ -41,7 +41,10 @@ pub(crate) struct Names {
 impl Names {
     /// The experiment; in `default` unless the query says otherwise.
     pub(crate) fn key(&self, namespace: Option<String>) -> ExperimentKey {
-        ExperimentKey { namespace: namespace.unwrap_or_else(|| "default".to_owned()), name: self.name.clone() }
+        ExperimentKey {
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            name: self.name.clone(),
+        }
     }
 
     /// The run, where the path has one.
@@ -55,8 +58,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
-        let Path(mut names) =
-            path.map_err(|error| ApiError::bad_request(format!("the path can't be read: {}", error.body_text())))?;
+        let Path(mut names) = path.map_err(|error| {
+            ApiError::bad_request(format!("the path can't be read: {}", error.body_text()))
+        })?;
         Ok(Self { name: names.remove("name").unwrap_or_default(), run: names.remove("id").map(RunId) })
     }
 }
@@ -64,12 +68,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
 /// The whole body as text.
 pub(crate) async fn text(request: Request<Body>) -> Result<(HeaderMap, String), ApiError> {
     let (parts, body) = request.into_parts();
-    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return Err(too_large());
     }
     let bytes = timeout(BODY_TIMEOUT, collect(body)).await.map_err(|_| {
-        ApiError::new(ProblemCode::Timeout, format!("the body did not arrive within {}s", BODY_TIMEOUT.as_secs()))
+        ApiError::new(
+            ProblemCode::Timeout,
+            format!("the body did not arrive within {}s", BODY_TIMEOUT.as_secs()),
+        )
     })??;
     let text = String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))?;
     Ok((parts.headers, text))
@@ -107,7 +115,12 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Media, ApiError> {
     let essence = full.split(';').next().unwrap_or_default().trim();
     let known = matches!(
         essence,
-        "application/json" | "text/json" | "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml"
+        "application/json"
+            | "text/json"
+            | "application/yaml"
+            | "application/x-yaml"
+            | "text/yaml"
+            | "text/x-yaml"
     );
     if known || essence.ends_with("+json") || essence.ends_with("+yaml") {
         return Ok(Media::Document);
@@ -121,6 +134,8 @@ pub(crate) fn reason(given: Option<String>, otherwise: &str) -> Result<String, A
     match given.filter(|text| !text.trim().is_empty()) {
         None => Ok(otherwise.to_owned()),
         Some(text) if text.chars().count() <= REASON_CHARS_MAX => Ok(text),
-        Some(_) => Err(ApiError::bad_request(format!("the reason is longer than {REASON_CHARS_MAX} characters"))),
+        Some(_) => {
+            Err(ApiError::bad_request(format!("the reason is longer than {REASON_CHARS_MAX} characters")))
+        }
     }
 }

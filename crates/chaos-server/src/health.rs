@@ -35,7 +35,10 @@ impl App {
     pub(crate) async fn measure_health(&self, app: String) -> Result<SystemHealth, ApiError> {
         let target = HostTarget::App(app);
         let health = timeout(HEALTH_TIMEOUT, self.engine.health(&target)).await.map_err(|_| {
-            ApiError::new(ProblemCode::GatewayTimeout, format!("no health within {}s", HEALTH_TIMEOUT.as_secs()))
+            ApiError::new(
+                ProblemCode::GatewayTimeout,
+                format!("no health within {}s", HEALTH_TIMEOUT.as_secs()),
+            )
         })?;
         Ok(SystemHealth::of(health, self.config.threshold(), target.to_string(), self.breaker()))
     }

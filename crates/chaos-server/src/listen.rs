@@ -78,8 +78,12 @@ impl Listener {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let connection = Connection { router: router.clone(), closing: closing.clone() };
                 let task = match self.accept().await {
-                    Ok(Accepted::Tcp(stream, peer)) => connections.spawn(connection.serve(stream, peer, place)),
-                    Ok(Accepted::Unix(stream, peer)) => connections.spawn(connection.serve(stream, peer, place)),
+                    Ok(Accepted::Tcp(stream, peer)) => {
+                        connections.spawn(connection.serve(stream, peer, place))
+                    }
+                    Ok(Accepted::Unix(stream, peer)) => {
+                        connections.spawn(connection.serve(stream, peer, place))
+                    }
                     Err(error) => {
                         tracing::warn!("a connection could not be accepted: {error}");
                         sleep(ACCEPT_PAUSE).await;

@@ -86,7 +86,9 @@ impl StateLock {
                     file = back;
                     sleep(PAUSE);
                 }
-                Err((_, Errno::EWOULDBLOCK)) => return Err(LockError::Held { owner: owner(state_dir), folder }),
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    return Err(LockError::Held { owner: owner(state_dir), folder });
+                }
                 Err((_, error)) => return Err(failed(error.into())),
             }
         }

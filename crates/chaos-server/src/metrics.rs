@@ -62,7 +62,8 @@ struct ProbeLabels {
 struct Buckets(&'static [f64]);
 
 /// From a millisecond: how fast faults come and go.
-const FAST: Buckets = Buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+const FAST: Buckets =
+    Buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
 /// From a tenth of a second to an hour: how long things last.
 const SLOW: Buckets =
     Buckets(&[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]);
@@ -124,7 +125,11 @@ impl Metrics {
             "From acceptance to the end of a run",
             self.experiment_duration.clone(),
         );
-        registry.register("system_health_score", "Health score, 0 to 1; NaN: unknown", self.health_score.clone());
+        registry.register(
+            "system_health_score",
+            "Health score, 0 to 1; NaN: unknown",
+            self.health_score.clone(),
+        );
         registry.register(
             "safety_threshold_violations",
             "Starts refused and runs ended by a guardrail",
@@ -146,7 +151,11 @@ impl Metrics {
             "From a stop to the last proof of undo, for each run",
             self.emergency_stop.clone(),
         );
-        registry.register("chaos_revert_failures", "Faults whose undo is not proven", self.revert_failures.clone());
+        registry.register(
+            "chaos_revert_failures",
+            "Faults whose undo is not proven",
+            self.revert_failures.clone(),
+        );
         registry.register(
             "chaos_probe_success_ratio",
             "Share of measurements that passed in the latest phase of the latest run",
@@ -169,12 +178,14 @@ impl Metrics {
             }
             drop(self.revert_failures.get_or_create(&of_type(kind)));
             drop(self.active_faults.get_or_create(&of_type(kind)));
-            for family in [&self.experiment_duration, &self.fault_inject, &self.fault_revert, &self.recovery] {
+            for family in [&self.experiment_duration, &self.fault_inject, &self.fault_revert, &self.recovery]
+            {
                 drop(family.get_or_create(&of_type(kind)));
             }
             drop(self.detection.get_or_create(&of_type(kind)));
         }
-        let gates = [Gate::MaxAffected, Gate::LastReadyInstance, Gate::UnmanagedKill, Gate::Health].map(Gate::name);
+        let gates =
+            [Gate::MaxAffected, Gate::LastReadyInstance, Gate::UnmanagedKill, Gate::Health].map(Gate::name);
         for reason in gates.into_iter().chain([RUNNING_HEALTH, BASELINE]) {
             drop(self.threshold_violations.get_or_create(&Reason { reason: reason.to_owned() }));
         }

@@ -96,7 +96,9 @@ impl App {
 pub(crate) fn not_resolved(failure: Failure) -> ApiError {
     match failure {
         Failure::Target(text) => {
-            let apps = text.split_once("; apps seen: ").map(|(_, apps)| apps.split(", ").map(str::to_owned).collect());
+            let apps = text
+                .split_once("; apps seen: ")
+                .map(|(_, apps)| apps.split(", ").map(str::to_owned).collect());
             let problem = Problem::new(ProblemCode::TargetNotFound, text);
             Problem { apps: apps.unwrap_or_default(), ..problem }.into()
         }

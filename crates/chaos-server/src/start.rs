@@ -19,7 +19,7 @@ use chaos_core::run::{InjectionId, RunId};
 use chaos_core::safety::Signal;
 use chaos_core::spec::DocumentError;
 use chaos_engine::{Engine, Limits, Ports, SystemClock, close_abandoned};
-use chaos_probes::{PrometheusSignals, Probes, ProbesConfig, SignalsError};
+use chaos_probes::{Probes, ProbesConfig, PrometheusSignals, SignalsError};
 use chaos_store::SqlStore;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -104,7 +104,9 @@ pub enum StartError {
         reason: String,
     },
     /// An address that others can reach.
-    #[error("cannot listen on {address}: without authentication only this machine may call; expected 127.0.0.1 or [::1]")]
+    #[error(
+        "cannot listen on {address}: without authentication only this machine may call; expected 127.0.0.1 or [::1]"
+    )]
     NotLoopback {
         /// What was asked for.
         address: SocketAddr,
@@ -189,8 +191,11 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         store: Arc::clone(&store) as _,
         clock: Arc::new(SystemClock::default()),
     };
-    let info =
-        ServerInfo { version: VERSION.to_owned(), pid: std::process::id(), started_as_server: config.as_server };
+    let info = ServerInfo {
+        version: VERSION.to_owned(),
+        pid: std::process::id(),
+        started_as_server: config.as_server,
+    };
     let parts = Parts {
         engine: Engine::new(ports, Limits::default()),
         store,
@@ -203,8 +208,12 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
     };
     let app = Arc::new(App::new(parts));
     let address = listener.address();
-    let owner =
-        OwnerInfo { pid: app.info.pid, address: address.clone(), as_server: config.as_server, version: VERSION.into() };
+    let owner = OwnerInfo {
+        pid: app.info.pid,
+        address: address.clone(),
+        as_server: config.as_server,
+        version: VERSION.into(),
+    };
     lock.announce(&owner).map_err(|source| StartError::Listen { address: address.clone(), source })?;
     Ok(serve(app, listener, lock, address, swept))
 }

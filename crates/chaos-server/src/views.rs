@@ -26,7 +26,16 @@ impl App {
 
     /// A row of a list.
     pub(crate) fn record(&self, row: &ExperimentRow, active: &[RunSnapshot]) -> ExperimentRecord {
-        let snapshot = active.iter().find(|snapshot| snapshot.header.key() == row.key);
+        // The end of a run is on disk, and may be known, a moment before the engine shows it.
+        let ended = row
+            .latest
+            .as_ref()
+            .filter(|summary| summary.phase == Phase::Finished)
+            .map(|summary| &summary.run);
+        let of_row = |snapshot: &&RunSnapshot| {
+            snapshot.header.key() == row.key && ended.is_none_or(|run| *run != snapshot.header.run)
+        };
+        let snapshot = active.iter().find(of_row);
         let latest = snapshot.map(|snapshot| &snapshot.summary).or(row.latest.as_ref());
         let latest = latest.map(|summary| self.until_now(summary.clone()));
         ExperimentRecord::of(&row.document, row.registered_at, latest.as_ref())
@@ -60,10 +69,15 @@ impl App {
 
     /// One run, whole.
     pub(crate) async fn run_detail(&self, key: &ExperimentKey, run: &RunId) -> Result<RunDetail, ApiError> {
-        if let Some(snapshot) = self.active(run).filter(|snapshot| snapshot.header.key() == *key) {
-            return Ok(shown(RunDetail::of(&snapshot.header, &snapshot.state, self.until_now(snapshot.summary))));
-        }
         let (header, summary) = self.stored_run(key, run).await?;
+        let is_over = summary.phase == Phase::Finished;
+        if let Some(snapshot) = self.active(run).filter(|_| !is_over) {
+            return Ok(shown(RunDetail::of(
+                &snapshot.header,
+                &snapshot.state,
+                self.until_now(snapshot.summary),
+            )));
+        }
         let state = self.replay(&header).await?;
         Ok(shown(RunDetail::of(&header, &state, self.until_now(summary))))
     }
@@ -97,7 +111,8 @@ impl App {
     pub(crate) async fn journal(&self, run: &RunId) -> Result<Vec<Record>, ApiError> {
         let mut records: Vec<Record> = Vec::new();
         loop {
-            let page = self.store.records(run, records.last().map_or(0, |record| record.seq), PAGE_MAX).await?;
+            let page =
+                self.store.records(run, records.last().map_or(0, |record| record.seq), PAGE_MAX).await?;
             if page.is_empty() {
                 return Ok(records);
             }

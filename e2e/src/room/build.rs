@@ -28,7 +28,8 @@ const POLL: Duration = Duration::from_millis(2);
 #[expect(clippy::print_stderr, reason = "a program that talks to whoever runs it")]
 pub(super) fn outside(arguments: &[OsString]) -> ExitCode {
     let seconds = arguments.first().and_then(|text| text.to_str()?.parse().ok());
-    let (Some(seconds), Some(program)) = (seconds, arguments.get(1..).filter(|program| !program.is_empty())) else {
+    let (Some(seconds), Some(program)) = (seconds, arguments.get(1..).filter(|program| !program.is_empty()))
+    else {
         eprintln!("usage: room SECONDS PROGRAM [ARGUMENT]…");
         return ExitCode::from(2);
     };
@@ -69,7 +70,9 @@ fn run(places: &[Place], program: &[OsString], limit: Duration) -> Result<Option
         if let Some(status) = builder.try_wait().context("waiting for a room")? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline || matches!(asked.read_signal(), Ok(Some(signal)) if !is_of_child(&signal)) {
+        if Instant::now() >= deadline
+            || matches!(asked.read_signal(), Ok(Some(signal)) if !is_of_child(&signal))
+        {
             // The first process of the room dies with its builder, and everything in the room with that.
             end(&mut builder);
             return Ok(None);
@@ -103,7 +106,9 @@ pub(super) fn builder(arguments: &[OsString]) -> ExitCode {
         return ExitCode::from(super::NO_ROOM);
     }
     let started = itself(INIT).and_then(|mut init| {
-        init.args(arguments.get(1..).unwrap_or_default()).status().context("starting the first process of a room")
+        init.args(arguments.get(1..).unwrap_or_default())
+            .status()
+            .context("starting the first process of a room")
     });
     match started {
         Ok(status) => code(status),
@@ -115,6 +120,8 @@ pub(super) fn builder(arguments: &[OsString]) -> ExitCode {
 }
 
 fn leave_host(places: &[Place]) -> Result<()> {
+    // Blocked for the process outside only; a program that is started inherits what is blocked.
+    SigSet::all().thread_unblock().context("unblocking signals")?;
     // A builder that outlives whoever waits for it would keep the room open.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("asking to end with the parent")?;
     cgroups::enter(places);

@@ -60,7 +60,8 @@ fn mounts() -> Vec<(PathBuf, String)> {
         if kind == "cgroup2" {
             found.push((mount, String::new()));
         } else if kind == "cgroup" {
-            let own = options.split(',').filter(|option| !matches!(*option, "rw" | "ro" | "xattr" | "noprefix"));
+            let own =
+                options.split(',').filter(|option| !matches!(*option, "rw" | "ro" | "xattr" | "noprefix"));
             found.push((mount, own.collect::<Vec<_>>().join(",")));
         }
     }
@@ -100,7 +101,8 @@ fn gone(directory: &Path) -> bool {
 
 /// The places as one argument; paths of cgroup hierarchies hold no line breaks.
 pub(super) fn encode(places: &[Place]) -> String {
-    let lines = places.iter().map(|place| format!("{}\n{}", place.mount.display(), place.directory.display()));
+    let lines =
+        places.iter().map(|place| format!("{}\n{}", place.mount.display(), place.directory.display()));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -35,12 +35,14 @@ fn loopback_up() -> Vec<u8> {
 /// # Errors
 /// The kernel refuses.
 pub fn bring_loopback_up() -> Result<()> {
-    let route = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
-        .context("opening a netlink socket")?;
+    let route =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
+            .context("opening a netlink socket")?;
     sendto(route.as_raw_fd(), &loopback_up(), &NetlinkAddr::new(0, 0), MsgFlags::empty())
         .context("asking for the loopback")?;
     let mut answer = [0_u8; 256];
-    let length = recv(route.as_raw_fd(), &mut answer, MsgFlags::empty()).context("bringing the loopback up")?;
+    let length =
+        recv(route.as_raw_fd(), &mut answer, MsgFlags::empty()).context("bringing the loopback up")?;
     // An acknowledgement is an error message with the number 0.
     match answer.get(16..20).filter(|_| length >= 20) {
         Some([0, 0, 0, 0]) => Ok(()),
@@ -59,7 +61,8 @@ pub fn init(arguments: &[OsString]) -> ExitCode {
 }
 
 fn run(arguments: &[OsString]) -> Result<ExitCode> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).context("asking to end with the builder")?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .context("asking to end with the builder")?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).context("mounting /proc")?;
     bring_loopback_up()?;
     let (program, arguments) = arguments.split_first().context("no program")?;
@@ -72,7 +75,9 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
     loop {
         match waitpid(None, None).context("waiting for the program")? {
             WaitStatus::Exited(pid, code) if pid == child => return Ok(ExitCode::from(u8::try_from(code)?)),
-            WaitStatus::Signaled(pid, signal, _) if pid == child => bail!("the program was ended by {signal}"),
+            WaitStatus::Signaled(pid, signal, _) if pid == child => {
+                bail!("the program was ended by {signal}")
+            }
             _ => {}
         }
     }

@@ -21,7 +21,8 @@ pub(super) fn read(network: Option<&Network>, add: &mut dyn FnMut(Kind, String))
         // Of this thread only, which ends at once: the namespace is left with it.
         Some(network) => std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                setns(&*network.namespace, CloneFlags::CLONE_NEWNET).context("entering a network namespace")?;
+                setns(&*network.namespace, CloneFlags::CLONE_NEWNET)
+                    .context("entering a network namespace")?;
                 outputs()
             });
             thread.join().unwrap_or_else(|_| bail!("reading the rules of {name} panicked"))

@@ -29,10 +29,12 @@ fn describe(pid: i32) -> Option<String> {
         return None;
     }
     let command = proc::command_line(pid).ok()?;
-    let command = if command.is_empty() { format!("[{}]", stat.comm) } else { without_ports(command).join(" ") };
+    let command =
+        if command.is_empty() { format!("[{}]", stat.comm) } else { without_ports(command).join(" ") };
     let threads = proc::threads(pid).unwrap_or_default();
     let traced = threads.iter().filter(|tid| proc::thread_tracer(pid, **tid) != 0).count();
-    let stopped = threads.iter().filter(|tid| proc::thread_stat(pid, **tid).is_ok_and(|stat| is_stop(stat.state)));
+    let stopped =
+        threads.iter().filter(|tid| proc::thread_stat(pid, **tid).is_ok_and(|stat| is_stop(stat.state)));
     let stopped = stopped.count();
     let state = match stat.state {
         'Z' | 'X' => "dead and not reaped".to_owned(),

@@ -66,6 +66,11 @@ fn cgroup() -> Result<()> {
 fn worker() -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     let mut command = Command::new("sleep");
-    command.arg0("chaos-cpu planted-0").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg0("chaos-cpu planted-0")
+        .arg("600")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().map(drop).context("starting a process")
 }

@@ -40,7 +40,13 @@ pub(super) fn run(world: &mut World, arguments: &Arguments) -> Result<Ledger> {
 }
 
 #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
-fn every_step(world: &mut World, kind: FaultKind, house: usize, every: u32, ledger: &mut Ledger) -> Result<()> {
+fn every_step(
+    world: &mut World,
+    kind: FaultKind,
+    house: usize,
+    every: u32,
+    ledger: &mut Ledger,
+) -> Result<()> {
     let begun = Instant::now();
     let before = (ledger.kills(), ledger.residues());
     let network = if house == 0 { "shared" } else { "own" };
@@ -55,7 +61,9 @@ fn every_step(world: &mut World, kind: FaultKind, house: usize, every: u32, ledg
     }
     let seconds = begun.elapsed().as_secs_f64();
     let (kills, residues) = (ledger.kills() - before.0, ledger.residues() - before.1);
-    println!("{kind} ({network} network): {kills} kills up to stop {at}, {residues} residues, {seconds:.1} s");
+    println!(
+        "{kind} ({network} network): {kills} kills up to stop {at}, {residues} residues, {seconds:.1} s"
+    );
     Ok(())
 }
 
@@ -77,7 +85,11 @@ fn one(world: &mut World, kind: FaultKind, house: usize, kill: Kill, ledger: &mu
     owner.stdout.take().context("no output of the node")?.read_to_string(&mut printed)?;
     let killed = traced.killed_at.is_some();
     let at = traced.killed_at.as_deref().unwrap_or("not killed");
-    let case = format!("{kind} on system {house}, stop {}{} ({at})", kill.at, if kill.owner_too { " with its node" } else { "" });
+    let case = format!(
+        "{kind} on system {house}, stop {}{} ({at})",
+        kill.at,
+        if kill.owner_too { " with its node" } else { "" }
+    );
     if killed {
         ledger.kill(kind.name());
     }

@@ -36,7 +36,15 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(injection: &InjectionId, parameters: CpuStress, instance: Instance) -> Self {
         let workers = Workers::new("cpu", injection);
-        Self { parameters, instance, workers, place: Place::default(), cores: 0.0, wanted: 0, before: Vec::new() }
+        Self {
+            parameters,
+            instance,
+            workers,
+            place: Place::default(),
+            cores: 0.0,
+            wanted: 0,
+            before: Vec::new(),
+        }
     }
 }
 

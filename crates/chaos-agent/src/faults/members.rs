@@ -1,5 +1,8 @@
 //! Who belongs to an instance now: the processes that were recorded and still run, and all their descendants.
 //! It reads only.
+//!
+//! Two ways: by the whole process table, which misses nobody, and by the kernel's lists of children, which is quicker
+//! and may miss a process while a brother of it ends.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +16,22 @@ use crate::sys::{SysError, proc};
 /// `/proc` can't be listed.
 pub fn members(instance: &Instance) -> Result<Vec<ProcessRef>, SysError> {
     let children = children()?;
+    Ok(closure(instance, |pid| children.get(&pid).cloned().unwrap_or_default()))
+}
+
+/// As [`members`], by the kernel's lists of children where it keeps them.
+///
+/// # Errors
+/// `/proc` can't be listed.
+pub(super) fn members_quickly(instance: &Instance) -> Result<Vec<ProcessRef>, SysError> {
+    if proc::children(crate::sys::own_pid()).is_none() {
+        return members(instance);
+    }
+    let identify = |pids: Vec<i32>| pids.into_iter().filter_map(|pid| proc::identity(pid).ok()).collect();
+    Ok(closure(instance, |pid| identify(proc::children(pid).unwrap_or_default())))
+}
+
+fn closure(instance: &Instance, children_of: impl Fn(i32) -> Vec<ProcessRef>) -> Vec<ProcessRef> {
     let mut found: Vec<ProcessRef> = Vec::new();
     let mut next = 0;
     let recorded = std::iter::once(&instance.process).chain(&instance.processes);
@@ -23,13 +42,13 @@ pub fn members(instance: &Instance) -> Result<Vec<ProcessRef>, SysError> {
     }
     while let Some(current) = found.get(next) {
         next += 1;
-        for child in children.get(&current.pid).into_iter().flatten() {
+        for child in children_of(current.pid) {
             if !found.iter().any(|known| known.pid == child.pid) {
-                found.push(*child);
+                found.push(child);
             }
         }
     }
-    Ok(found)
+    found
 }
 
 /// Every living process by its parent.

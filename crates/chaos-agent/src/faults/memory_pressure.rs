@@ -61,8 +61,9 @@ impl Injector for Pressure {
 
     fn apply(&mut self) -> Result<Step, FaultError> {
         if self.workers.running().is_empty() {
-            let bytes = usize::try_from(self.bytes)
-                .map_err(|_| FaultError::refused(format!("{} is more than a process can hold", Bytes(self.bytes))))?;
+            let bytes = usize::try_from(self.bytes).map_err(|_| {
+                FaultError::refused(format!("{} is more than a process can hold", Bytes(self.bytes)))
+            })?;
             let hold = MemoryHold { bytes, bytes_per_second: self.parameters.rate.map(|rate| rate.0) };
             let oom_score_adj = match self.parameters.oom {
                 OomVictim::Worker => OOM_FIRST,
@@ -114,7 +115,9 @@ fn bytes_of_share(share: Percent, limits: Limits, host: Memory) -> Result<u64, F
         Some(bytes) if bytes > 0 => Ok(bytes),
         _ => {
             let (limit, used) = (mebibytes(limit), mebibytes(used));
-            Err(FaultError::refused(format!("{used} of {of} ({limit}) are used already, which is {share} or more")))
+            Err(FaultError::refused(format!(
+                "{used} of {of} ({limit}) are used already, which is {share} or more"
+            )))
         }
     }
 }
@@ -169,6 +172,9 @@ mod tests {
         assert!(check_reserve(7 * GIB, none, host(8 * GIB)).is_ok());
         assert!(check_reserve(8 * GIB, none, host(8 * GIB)).is_err());
         assert!(check_reserve(9 * GIB, none, host(8 * GIB)).is_err());
-        assert!(check_reserve(2 * GIB, limited(2 * GIB, 0), host(8 * GIB)).is_err(), "the holder's own limit");
+        assert!(
+            check_reserve(2 * GIB, limited(2 * GIB, 0), host(8 * GIB)).is_err(),
+            "the holder's own limit"
+        );
     }
 }

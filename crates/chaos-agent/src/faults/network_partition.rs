@@ -7,6 +7,7 @@
 mod identity;
 mod operator;
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use chaos_core::port::Evidence;
@@ -18,7 +19,6 @@ use self::identity::Identified;
 use super::{FaultError, Held, Injector, Step, Surroundings};
 use crate::holder::monotonic;
 use crate::sys::capability::{self, Capability};
-use crate::sys::cgroup::own::OwnCgroup;
 use crate::sys::namespace::{Kind, Namespace};
 use crate::sys::nft::{self, Cidr, InjectionName, Lease, NftSocket, PartitionSpec, ProofKind, Scope};
 use crate::sys::{own_pid, proc};
@@ -27,9 +27,10 @@ use crate::undo::{CgroupUndo, NetworkUndo, UndoData};
 /// The lease of the kernel is renewed when this part of it is over.
 const REFRESH_PART: u32 = 3;
 /// Times between the first looks for new sockets: what was being opened while the rules were made is found at once.
-const FIRST_LOOKS: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(40)];
+const FIRST_LOOKS: [Duration; 3] =
+    [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(40)];
 /// Time between later looks for new sockets.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Cut {
     injection: InjectionId,
@@ -138,7 +139,6 @@ impl Injector for Cut {
 
     fn prove_active(&mut self) -> Result<Option<Vec<Evidence>>, FaultError> {
         let made = self.made()?;
-        use std::os::fd::AsFd;
         let proof = made.socket.prove(&made.spec, made.namespace.as_ref().map(AsFd::as_fd))?;
         let observed = match proof.kind {
             ProofKind::DroppedPacket => format!("{} packets dropped", proof.packets),
@@ -216,7 +216,6 @@ impl Made {
 
 /// A socket in a namespace, and the namespace itself unless this process is in it.
 fn open(namespace: Namespace) -> Result<(Option<Namespace>, NftSocket), FaultError> {
-    use std::os::fd::AsFd;
     if proc::namespace_inode(own_pid(), Kind::Network.name())? == namespace.inode() {
         return Ok((None, NftSocket::open()?));
     }

@@ -65,7 +65,10 @@ impl Place {
         for controller in controllers {
             if actual.of(controller) != paths.of(controller) {
                 let found = actual.of(controller).unwrap_or("none");
-                return Err(FaultError::not_proven(format!("worker {} is in {controller} cgroup {found}", worker.pid)));
+                return Err(FaultError::not_proven(format!(
+                    "worker {} is in {controller} cgroup {found}",
+                    worker.pid
+                )));
             }
         }
         let path = controllers.first().and_then(|controller| paths.of(controller)).unwrap_or("/");
@@ -123,7 +126,10 @@ impl Workers {
         if let Some(alive) = self.stopped.iter().find(|worker| proc::runs(**worker)) {
             return Err(FaultError::not_proven(format!("worker {} still runs", alive.pid)));
         }
-        Ok(vec![Evidence::new(self.title.clone(), format!("{} workers ended and reaped", self.stopped.len()))])
+        Ok(vec![Evidence::new(
+            self.title.clone(),
+            format!("{} workers ended and reaped", self.stopped.len()),
+        )])
     }
 }
 

@@ -55,9 +55,17 @@ pub(super) struct Injection {
 enum Stage {
     Queued,
     Applying,
-    Proving { give_up: Duration },
-    Active { until: Duration },
-    Reverting { ending: Ending, requested_at: Duration, attempts: u32 },
+    Proving {
+        give_up: Duration,
+    },
+    Active {
+        until: Duration,
+    },
+    Reverting {
+        ending: Ending,
+        requested_at: Duration,
+        attempts: u32,
+    },
     Final(Outcome),
     /// Final, and either heard by the parent or written down.
     Settled,
@@ -257,7 +265,8 @@ impl Injection {
             Ok(Some(evidence)) => {
                 reports.push(self.report(InjectionState::Active, evidence, None, self.ordered_at));
                 // A kill is over when it is done: what follows is observation.
-                let stays = if self.kind() == FaultKind::PodKill { Duration::ZERO } else { self.plan.duration };
+                let stays =
+                    if self.kind() == FaultKind::PodKill { Duration::ZERO } else { self.plan.duration };
                 let until = monotonic().saturating_add(stays);
                 self.stage = Stage::Active { until };
                 self.due = Duration::ZERO;
@@ -330,7 +339,13 @@ impl Injection {
         }
     }
 
-    fn give_up(&mut self, error: &FaultError, requested_at: Duration, shared: &Shared, reports: &mut Reports) {
+    fn give_up(
+        &mut self,
+        error: &FaultError,
+        requested_at: Duration,
+        shared: &Shared,
+        reports: &mut Reports,
+    ) {
         self.finish(InjectionState::RevertFailed, Vec::new(), Some(error.to_string()), requested_at, reports);
         if let (Stage::Final(outcome), Some(record)) = (&self.stage, &mut self.record) {
             record.outcome = Some(outcome.clone());

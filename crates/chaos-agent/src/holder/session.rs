@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use chaos_core::port::{LEASE_DEFAULT, Owner};
+use chaos_core::port::{InjectionReport, LEASE_DEFAULT, Owner};
+use chaos_core::run::InjectionState;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
@@ -17,13 +18,13 @@ use nix::sys::time::TimeSpec;
 
 use super::injection::{Injection, Shared};
 use super::monotonic;
-use super::wire::{self, Begin, Command, Lines};
+use super::wire::{self, Begin, Command, Inject, Lines};
 use crate::faults::Surroundings;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{SysError, own_pid, proc};
 use crate::undo::UndoLog;
 
-/// Most injections of one run on one node.
+/// Most injections of one run on one node at a time.
 pub(crate) const INJECTIONS_MAX: usize = 10_000;
 /// Most bytes that wait for a parent that does not read.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
@@ -50,7 +51,9 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(control: UnixStream) -> Result<Self, SysError> {
-        control.set_nonblocking(true).map_err(|source| SysError::io("preparing the control socket", source))?;
+        control
+            .set_nonblocking(true)
+            .map_err(|source| SysError::io("preparing the control socket", source))?;
         let mut wanted = SigSet::empty();
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
             wanted.add(signal);
@@ -90,8 +93,7 @@ impl Session {
 
     /// Everything is final, and the parent is gone or has said all it had to say.
     fn is_over(&self) -> bool {
-        let settled = self.injections.iter().all(Injection::is_settled);
-        settled && (self.control.is_none() || self.closing.is_some())
+        self.injections.is_empty() && (self.control.is_none() || self.closing.is_some())
     }
 
     fn read_control(&mut self) {
@@ -105,7 +107,10 @@ impl Session {
                 Err(_) => return self.parent_gone(),
             };
             let commands = lines.and_then(|lines| {
-                lines.iter().map(|line| serde_json::from_slice(line).map_err(|error| error.to_string())).collect()
+                lines
+                    .iter()
+                    .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
+                    .collect()
             });
             match commands {
                 Ok(commands) => Vec::into_iter(commands).for_each(|command| self.obey(command)),
@@ -118,13 +123,7 @@ impl Session {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Begin(begin) => self.begin(begin),
-            Command::Inject(order) => {
-                let known = self.injections.iter().any(|injection| *injection.id() == order.plan.id);
-                if let Some(shared) = self.shared.as_ref().filter(|_| !known && self.injections.len() < INJECTIONS_MAX)
-                {
-                    self.injections.push(Injection::new(order, &shared.surroundings));
-                }
-            }
+            Command::Inject(order) => self.take_order(order),
             Command::Renew => self.lease_ends = monotonic() + self.lease,
             Command::Revert(revert) => {
                 let mut reports = Vec::new();
@@ -142,6 +141,27 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn take_order(&mut self, order: Inject) {
+        // An order that comes twice is one order.
+        if self.injections.iter().any(|injection| *injection.id() == order.plan.id) {
+            return;
+        }
+        let refusal = match &self.shared {
+            Some(_) if self.injections.len() >= INJECTIONS_MAX => {
+                format!("more than {INJECTIONS_MAX} injections")
+            }
+            Some(shared) => return self.injections.push(Injection::new(order, &shared.surroundings)),
+            None => "the fault process was not told for whom it works".to_owned(),
+        };
+        self.send(&[InjectionReport {
+            injection: order.plan.id,
+            state: InjectionState::ApplyFailed,
+            evidence: Vec::new(),
+            error: Some(refusal),
+            took_ms: 0.0,
+        }]);
     }
 
     fn begin(&mut self, begin: Begin) {
@@ -196,8 +216,10 @@ impl Session {
     /// One step of whatever is most urgent.
     fn step(&mut self) {
         let now = monotonic();
-        let due = self.injections.iter_mut().filter(|injection| injection.due().is_some_and(|due| due <= now));
-        let (Some(injection), Some(shared)) = (due.min_by_key(|injection| injection.urgency()), &self.shared) else {
+        let due =
+            self.injections.iter_mut().filter(|injection| injection.due().is_some_and(|due| due <= now));
+        let (Some(injection), Some(shared)) = (due.min_by_key(|injection| injection.urgency()), &self.shared)
+        else {
             return;
         };
         let mut reports = Vec::new();
@@ -218,9 +240,11 @@ impl Session {
         if let Some(shared) = self.shared.as_ref().filter(|_| deaf) {
             self.injections.iter_mut().filter(|one| one.is_final()).for_each(|one| one.unheard(shared));
         }
+        // A run that kills again and again must not make this process grow.
+        self.injections.retain(|injection| !injection.is_settled());
     }
 
-    fn send(&mut self, reports: &[chaos_core::port::InjectionReport]) {
+    fn send(&mut self, reports: &[InjectionReport]) {
         if self.control.is_none() {
             return;
         }

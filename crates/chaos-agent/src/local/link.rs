@@ -17,6 +17,7 @@ use super::State;
 use super::spawn::Spawned;
 use crate::holder::wire::{self, Command, Lines};
 use crate::sweep;
+use crate::sys::pidfd::PidFd;
 use crate::undo::UndoLog;
 
 /// Most commands that wait to be written to one fault process.
@@ -33,6 +34,7 @@ type Injections = Mutex<BTreeMap<InjectionId, Open>>;
 
 /// The node's end of a link.
 pub(super) struct Link {
+    process: ProcessRef,
     commands: mpsc::Sender<Vec<u8>>,
     open: Arc<Injections>,
 }
@@ -54,10 +56,16 @@ impl Link {
         sent
     }
 
-    /// Sends a command; one that finds the queue full is lost, which the lease makes up for.
+    /// Sends a command. A fault process that takes none is told by a signal to undo everything: a request to undo
+    /// must never be lost in a queue.
     pub(super) fn send(&self, line: Vec<u8>) {
-        if self.commands.try_send(line).is_err() {
-            tracing::warn!("a fault process does not take commands");
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.commands.try_send(line) {
+            let told = PidFd::open(self.process).and_then(|holder| holder.send_signal(libc::SIGTERM));
+            tracing::error!(
+                process = self.process.pid,
+                ?told,
+                "a fault process takes no commands and is ended"
+            );
         }
     }
 }
@@ -81,7 +89,7 @@ pub(super) fn attach(
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let open = Arc::new(Mutex::new(injections.into_iter().collect()));
     let _ = commands.try_send(first);
-    state.links().insert(run.clone(), Link { commands, open: Arc::clone(&open) });
+    state.links().insert(run.clone(), Link { process, commands, open: Arc::clone(&open) });
     let state = Arc::clone(state);
     let task = Task { run, control, queue, process, lines: Lines::default(), open, log, state };
     tokio::spawn(task.serve(spawned.child));
@@ -188,7 +196,11 @@ impl Task {
             }
         }
         for id in lock(&self.open).keys().cloned().collect::<Vec<_>>() {
-            self.hand_on(ended(id, InjectionState::RevertFailed, "undoing from its record failed".to_owned()));
+            self.hand_on(ended(
+                id,
+                InjectionState::RevertFailed,
+                "undoing from its record failed".to_owned(),
+            ));
         }
     }
 }
@@ -203,7 +215,8 @@ fn settle(log: &UndoLog, id: &InjectionId, active: bool) -> InjectionReport {
             report
         }
         Ok(None) => {
-            let mut report = ended(id.clone(), InjectionState::ApplyFailed, "the fault process was ended".to_owned());
+            let mut report =
+                ended(id.clone(), InjectionState::ApplyFailed, "the fault process was ended".to_owned());
             report.evidence.push(Evidence::new("undo records", "none: nothing was changed"));
             report
         }

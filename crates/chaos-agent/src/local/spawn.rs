@@ -27,7 +27,8 @@ pub(super) struct Spawned {
 /// and exec, so that the standard library may use the fast way (`posix_spawn`), which costs the same however large
 /// this process is.
 pub(super) fn holder(executable: &Path, run: &RunId) -> Result<Spawned, SysError> {
-    let failed = |source| SysError::io(format!("starting {} as a fault process", executable.display()), source);
+    let failed =
+        |source| SysError::io(format!("starting {} as a fault process", executable.display()), source);
     let (control, theirs) = UnixStream::pair().map_err(failed)?;
     let child = Command::new(executable)
         .arg0(holder::NAME)

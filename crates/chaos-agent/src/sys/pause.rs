@@ -339,6 +339,9 @@ impl Pause {
                 // Only a stopped thread can be detached; one in a group stop is put back into it by the kernel.
                 if ptrace(libc::PTRACE_DETACH, tid, 0).is_ok() {
                     self.threads.remove(&tid);
+                } else {
+                    // One that runs, whyever, has to stop once more to be let go.
+                    let _ = ptrace(libc::PTRACE_INTERRUPT, tid, 0);
                 }
             }
             // What is left has ended or is on its way into a stop: take its report, then try again.

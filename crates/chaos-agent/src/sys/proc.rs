@@ -330,6 +330,22 @@ pub fn threads(pid: i32) -> Result<Vec<i32>, SysError> {
     Ok(tids)
 }
 
+/// The children of a process as its threads list them; none when the process is gone or this kernel keeps no such
+/// lists. A child may be missed while another one ends.
+#[must_use]
+pub fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for tid in threads(pid).ok()? {
+        match read_process(pid, &format!("task/{tid}/children")) {
+            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok())),
+            // A thread that ended meanwhile has handed its children on.
+            Err(_) if tid != pid => {}
+            Err(_) => return None,
+        }
+    }
+    Some(found)
+}
+
 /// Time that a thread has spent on a CPU, exact to the nanosecond once it sleeps or is stopped; the kernel
 /// books a running thread only at its next tick.
 ///

@@ -21,7 +21,12 @@ const EVERY: Duration = Duration::from_millis(10);
 pub(crate) fn command(role: &str, data: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "conformance::actor::plays_its_role", "--nocapture", "--test-threads=1"]);
-    command.env(ROLE, role).env(DATA, data).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .env(ROLE, role)
+        .env(DATA, data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     command
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chaos_agent::sweep::recover;
 use chaos_core::port::Owner;
-use chaos_core::run::InjectionState::{Active, Reverted, RevertFailed};
+use chaos_core::run::InjectionState::{Active, RevertFailed, Reverted};
 
 use super::actor::Actor;
 use super::scene::Scene;

@@ -70,7 +70,12 @@ fn every_fault_acts_until_it_is_reverted_and_leaves_nothing() {
         assert!(!scene.acts(id), "{}", scene.name);
         eprintln!(
             "{}: active {:.1} ms, reverted {:.1} ms, {} KiB resident; {:?} {:?}",
-            scene.name, active.took_ms, reverted.took_ms, resident >> 10, active.evidence, reverted.evidence
+            scene.name,
+            active.took_ms,
+            reverted.took_ms,
+            resident >> 10,
+            active.evidence,
+            reverted.evidence
         );
         assert_eq!(reports.states(), [Applying, Active, Reverting, Reverted], "{}", scene.name);
         eventually("the record is gone", || site.records().is_empty());
@@ -177,10 +182,27 @@ fn a_stop_takes_effect_before_the_next_instance_is_hit() {
     let reports = site.inject(order.clone());
     reports.wait_for(Active);
     site.revert(&order);
-    eventually("all are final", || reports.all().iter().filter(|report| report.state.is_final()).count() == 40);
+    eventually("all are final", || {
+        reports.all().iter().filter(|report| report.state.is_final()).count() == 40
+    });
     let killed = victims.iter().filter(|victim| !victim.is_running()).count();
     let active = reports.states().iter().filter(|state| **state == Active).count();
     assert!(killed < 40, "the stop came in time for none");
     // One may have been hit when the stop arrived, before its end was proven.
     assert!(killed == active || killed == active + 1, "{killed} killed, {active} reported");
+}
+
+#[test]
+fn when_a_later_step_fails_the_earlier_ones_are_undone() {
+    let (site, victim) = (Site::new(), Victim::busy());
+    let child = nix::unistd::Pid::from_raw(child_of(victim.process.pid).unwrap());
+    // The child can't be paused, because somebody traces it; the root is paused first.
+    nix::sys::ptrace::seize(child, nix::sys::ptrace::Options::empty()).unwrap();
+    let order = order(default_fault(FaultKind::ProcessPause), &[victim.instance()]);
+    let reports = site.inject(order.clone());
+    let failed = reports.wait_for(ApplyFailed);
+    assert!(failed.error.unwrap().contains("already traced"));
+    assert_eq!(reports.states(), [Applying, Reverting, ApplyFailed]);
+    assert!(!is_held(victim.process));
+    eventually("the record is gone", || site.records().is_empty());
 }

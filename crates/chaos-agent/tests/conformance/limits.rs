@@ -17,7 +17,8 @@ fn a_reused_pid_is_never_hit() {
     instance.process.start_time -= 1;
     instance.processes = vec![instance.process];
     for kind in FaultKind::ALL {
-        let gone = site.inject(order(default_fault(kind), std::slice::from_ref(&instance))).wait_for(TargetGone);
+        let gone =
+            site.inject(order(default_fault(kind), std::slice::from_ref(&instance))).wait_for(TargetGone);
         assert!(gone.error.unwrap().contains("was reused"), "{kind}");
     }
     assert!(bystander.is_running() && runs_on(bystander.process));

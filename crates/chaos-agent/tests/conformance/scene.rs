@@ -38,6 +38,7 @@ impl Scene {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -103,14 +104,18 @@ pub(crate) fn memory() -> Scene {
             let workers = workers("memory", injection);
             let Some(worker) = workers.first() else { return false };
             let resident = || proc::status(*worker).map(|status| status.resident_bytes);
-            eventually("the memory is there, or the worker is gone", || !resident().is_ok_and(|bytes| bytes < 23 << 20));
+            eventually("the memory is there, or the worker is gone", || {
+                !resident().is_ok_and(|bytes| bytes < 23 << 20)
+            });
             if proc::identity(*worker).is_err() {
                 return false;
             }
             // The kernel charges in batches, so a little may be missing.
             if let Some(path) = &path {
                 let gone = || proc::identity(*worker).is_err();
-                eventually("the cgroup is charged", || gone() || usage(path).is_none_or(|usage| usage > 20 << 20));
+                eventually("the cgroup is charged", || {
+                    gone() || usage(path).is_none_or(|usage| usage > 20 << 20)
+                });
             }
             true
         }),
@@ -177,10 +182,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     pub(crate) fn of(victim: &Victim, controller: &str) -> Option<Self> {
         let hierarchies = chaos_agent::sys::cgroup::Hierarchies::detect().unwrap();
         let paths = proc::cgroups(victim.process.pid).unwrap();
-        let path = hierarchies.directory(controller, &paths)?.join(format!("chaos-test-{}", victim.process.pid));
+        let path =
+            hierarchies.directory(controller, &paths)?.join(format!("chaos-test-{}", victim.process.pid));
         if std::fs::create_dir(&path).is_err() {
             eprintln!("skipped: no right to make a cgroup of controller {controller}");
             return None;
@@ -226,7 +233,8 @@ impl Network {
     }
 
     pub(crate) fn ip(&self, arguments: &str) {
-        let output = self.run(|| std::process::Command::new("ip").args(arguments.split(' ')).output().unwrap());
+        let output =
+            self.run(|| std::process::Command::new("ip").args(arguments.split(' ')).output().unwrap());
         assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -87,7 +87,8 @@ pub(crate) fn instance_of(process: ProcessRef) -> Instance {
         managed: false,
         ports: vec![],
         network_namespace,
-        shares_host_network: proc::namespace_inode(chaos_agent::sys::own_pid(), "net").ok() == Some(network_namespace),
+        shares_host_network: proc::namespace_inode(chaos_agent::sys::own_pid(), "net").ok()
+            == Some(network_namespace),
         own_cgroup: None,
     }
 }
@@ -140,11 +141,6 @@ impl Reports {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-
-    pub(crate) fn wait_for_the_end(&self) -> InjectionReport {
-        eventually("a final report", || self.all().iter().any(|report| report.state.is_final()));
-        self.all().into_iter().find(|report| report.state.is_final()).unwrap()
-    }
 }
 
 /// A node with a state folder and a runtime of its own.
@@ -157,7 +153,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new() -> Self {
         let state = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let node = LocalNode::new(config(state.path()));
         Self { runtime, node, state }
     }
@@ -185,9 +182,8 @@ impl Site {
 }
 
 pub(crate) fn records(state: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(state.join("undo")).map_or_else(|_| Vec::new(), |entries| {
-        entries.flatten().map(|entry| entry.path()).collect()
-    })
+    std::fs::read_dir(state.join("undo"))
+        .map_or_else(|_| Vec::new(), |entries| entries.flatten().map(|entry| entry.path()).collect())
 }
 
 pub(crate) fn config(state: &Path) -> LocalConfig {

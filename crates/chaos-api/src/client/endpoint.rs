@@ -19,7 +19,9 @@ pub enum Endpoint {
 
 /// A text that names no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not the address of a server: {text:?}: {reason}; expected http://HOST:PORT, https://HOST or unix:/PATH")]
+#[error(
+    "not the address of a server: {text:?}: {reason}; expected http://HOST:PORT, https://HOST or unix:/PATH"
+)]
 pub struct EndpointError {
     /// What was given.
     pub text: String,
@@ -42,7 +44,9 @@ impl Endpoint {
             Self::Unix(_) => true,
             Self::Http(url) => Url::parse(url).is_ok_and(|url| match url.host_str() {
                 Some("localhost") => true,
-                Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+                Some(host) => {
+                    host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+                }
                 None => false,
             }),
         }
@@ -115,7 +119,12 @@ mod tests {
 
     #[test]
     fn only_what_is_on_this_machine_is_local() {
-        for (text, local) in [("http://127.0.0.1:1", true), ("http://[::1]:1", true), ("http://localhost:1", true), ("http://10.0.0.1:1", false)] {
+        for (text, local) in [
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost:1", true),
+            ("http://10.0.0.1:1", false),
+        ] {
             assert_eq!(text.parse::<Endpoint>().expect(text).is_local(), local, "{text}");
         }
     }

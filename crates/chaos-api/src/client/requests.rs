@@ -11,9 +11,10 @@ use reqwest::{RequestBuilder, header};
 use super::sse::{self, Subscription};
 use super::{Client, ClientError, Page};
 use crate::{
-    CreateQuery, DeleteQuery, DryRun, EventEnvelope, EventsQuery, ExperimentBody, ExperimentDetail, ExperimentRecord,
-    FaultDescription, HealthQuery, JournalQuery, ListQuery, Live, NamespaceQuery, Operation, ReportFormat, ReportQuery,
-    RunDetail, RunsQuery, StopRequest, StopResponse, SystemHealth, TargetsPreview, TargetsQuery,
+    CreateQuery, DeleteQuery, DryRun, EventEnvelope, EventsQuery, ExperimentBody, ExperimentDetail,
+    ExperimentRecord, FaultDescription, HealthQuery, JournalQuery, ListQuery, Live, NamespaceQuery,
+    Operation, ReportFormat, ReportQuery, RunDetail, RunsQuery, StopRequest, StopResponse, SystemHealth,
+    TargetsPreview, TargetsQuery,
 };
 
 /// Rows that are asked for at a time when all are wanted.
@@ -40,7 +41,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; the problem says what is wrong with the document, or what blocked the start.
-    pub async fn create(&self, body: &ExperimentBody, query: &CreateQuery) -> Result<ExperimentDetail, ClientError> {
+    pub async fn create(
+        &self,
+        body: &ExperimentBody,
+        query: &CreateQuery,
+    ) -> Result<ExperimentDetail, ClientError> {
         let query = CreateQuery { dry_run: None, ..query.clone() };
         self.json(self.request(Operation::CreateExperiment, "", None).query(&query).json(body)).await
     }
@@ -58,7 +63,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn start_run(&self, key: &ExperimentKey, query: &CreateQuery) -> Result<ExperimentDetail, ClientError> {
+    pub async fn start_run(
+        &self,
+        key: &ExperimentKey,
+        query: &CreateQuery,
+    ) -> Result<ExperimentDetail, ClientError> {
         let query = CreateQuery { namespace: Some(key.namespace.clone()), dry_run: None, ..query.clone() };
         self.json(self.request(Operation::StartRun, &key.name, None).query(&query)).await
     }
@@ -100,7 +109,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete(&self, key: &ExperimentKey, reason: Option<&str>) -> Result<StopResponse, ClientError> {
+    pub async fn delete(
+        &self,
+        key: &ExperimentKey,
+        reason: Option<&str>,
+    ) -> Result<StopResponse, ClientError> {
         let query = DeleteQuery { namespace: Some(key.namespace.clone()), reason: reason.map(str::to_owned) };
         self.json(self.request(Operation::DeleteExperiment, &key.name, None).query(&query)).await
     }
@@ -109,7 +122,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn stop(&self, key: &ExperimentKey, request: &StopRequest) -> Result<StopResponse, ClientError> {
+    pub async fn stop(
+        &self,
+        key: &ExperimentKey,
+        request: &StopRequest,
+    ) -> Result<StopResponse, ClientError> {
         self.json(self.of(Operation::StopExperiment, key, None).json(request)).await
     }
 
@@ -147,12 +164,20 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn journal(&self, key: &ExperimentKey, run: &RunId, after: u64) -> Result<Vec<Record>, ClientError> {
+    pub async fn journal(
+        &self,
+        key: &ExperimentKey,
+        run: &RunId,
+        after: u64,
+    ) -> Result<Vec<Record>, ClientError> {
         let mut records: Vec<Record> = Vec::new();
         loop {
             let after = records.last().map_or(after, |record| record.seq);
-            let query =
-                JournalQuery { namespace: Some(key.namespace.clone()), after: Some(after), limit: Some(PAGE_ROWS) };
+            let query = JournalQuery {
+                namespace: Some(key.namespace.clone()),
+                after: Some(after),
+                limit: Some(PAGE_ROWS),
+            };
             let request = self.request(Operation::GetRunEvents, &key.name, Some(run)).query(&query);
             let page: Vec<Record> = self.json(request.header(header::ACCEPT, "application/json")).await?;
             if page.is_empty() {

@@ -74,8 +74,10 @@ impl Subscription {
     /// The next whole message; `None` when the server only said that it is still there.
     async fn message(&mut self) -> Result<Option<Message>, ClientError> {
         let client = self.client.clone();
-        let broken =
-            |reason: &str| ClientError::Unreachable { endpoint: client.endpoint().clone(), reason: reason.to_owned() };
+        let broken = |reason: &str| ClientError::Unreachable {
+            endpoint: client.endpoint().clone(),
+            reason: reason.to_owned(),
+        };
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn messages_are_read_however_the_bytes_are_cut() {
-        let text = ": hello\n\nid: 7\nevent: record\ndata: {\"a\":\r\ndata: 1}\r\n\r\nid: 8\n\nevent: end\n\n";
+        let text =
+            ": hello\n\nid: 7\nevent: record\ndata: {\"a\":\r\ndata: 1}\r\n\r\nid: 8\n\nevent: end\n\n";
         let whole = |size: usize| {
             let (mut parser, mut messages) = (Parser::default(), VecDeque::new());
             for chunk in text.as_bytes().chunks(size) {

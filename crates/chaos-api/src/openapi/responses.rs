@@ -8,8 +8,8 @@ use schemars::generate::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    DryRun, EventEnvelope, ExperimentDetail, ExperimentRecord, FaultDescription, Live, Operation, PROBLEM_MEDIA_TYPE,
-    Problem, ProblemCode, RunDetail, StopResponse, SystemHealth, TargetsPreview,
+    DryRun, EventEnvelope, ExperimentDetail, ExperimentRecord, FaultDescription, Live, Operation,
+    PROBLEM_MEDIA_TYPE, Problem, ProblemCode, RunDetail, StopResponse, SystemHealth, TargetsPreview,
 };
 
 /// The answer to whatever goes wrong.
@@ -45,7 +45,8 @@ fn successes(operation: Operation, generator: &mut SchemaGenerator) -> Map<Strin
     let mut answer = |status: &str, value: Value| answers.insert(status.to_owned(), value);
     match operation {
         Operation::CreateExperiment => {
-            let mut created = json_of::<ExperimentDetail>("Created; started unless `start=false`.", generator);
+            let mut created =
+                json_of::<ExperimentDetail>("Created; started unless `start=false`.", generator);
             created["headers"] =
                 json!({ "Location": { "description": "The experiment.", "schema": { "type": "string" } } });
             answer("201", created);
@@ -58,9 +59,10 @@ fn successes(operation: Operation, generator: &mut SchemaGenerator) -> Map<Strin
         Operation::DeleteExperiment => {
             answer("200", json_of::<StopResponse>("Deleted; what was stopped before.", generator))
         }
-        Operation::StopExperiment | Operation::StopAll => {
-            answer("200", json_of::<StopResponse>("Stopped; every fault is proven reverted or named.", generator))
-        }
+        Operation::StopExperiment | Operation::StopAll => answer(
+            "200",
+            json_of::<StopResponse>("Stopped; every fault is proven reverted or named.", generator),
+        ),
         Operation::GetRun => answer("200", json_of::<RunDetail>("The run.", generator)),
         Operation::GetRunEvents => {
             let mut journal = json_of::<Vec<Record>>("The journal, in order.", generator);

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::args::ExperimentArgs;
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::{self, Failure, REVERT_INCOMPLETE};
 use crate::output::Output;
 use crate::show;
@@ -33,10 +33,8 @@ pub(crate) struct DeleteArgs {
 /// Does it.
 pub(crate) async fn run(args: &DeleteArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let key = args.experiment.key();
-    let connection = Connection::open(settings, false, out).await?;
-    let response = connection.client.delete(&key, args.reason.as_deref()).await;
-    connection.finish(out).await;
-    let response = response?;
+    let reason = args.reason.as_deref();
+    let response = connect::ask(settings, out, async |client| Ok(client.delete(&key, reason).await?)).await?;
     let printed = out.record(&response, || {
         let deleted = format!("deleted {key}");
         if response.runs.is_empty() { deleted } else { format!("{}\n{deleted}", show::stopped(&response)) }

@@ -4,7 +4,7 @@ use chaos_api::SystemHealth;
 use clap::Args;
 
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::Failure;
 use crate::output::{self, Mood, Output, or_dash};
 
@@ -31,10 +31,8 @@ pub(crate) struct HealthArgs {
 
 /// Does it.
 pub(crate) async fn run(args: &HealthArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
-    let connection = Connection::open(settings, false, out).await?;
-    let health = connection.client.system_health(args.target_app.as_deref()).await;
-    connection.finish(out).await;
-    let health = health?;
+    let app = args.target_app.as_deref();
+    let health = connect::ask(settings, out, async |client| Ok(client.system_health(app).await?)).await?;
     out.record(&health, || people(&health, out))?;
     Ok(0)
 }

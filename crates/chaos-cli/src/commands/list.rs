@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::show;
@@ -48,7 +48,6 @@ fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// Does it.
 pub(crate) async fn run(args: &ListArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
-    let connection = Connection::open(settings, false, out).await?;
     let query = ListQuery {
         namespace: args.namespace.clone(),
         status: args.status,
@@ -56,9 +55,7 @@ pub(crate) async fn run(args: &ListArgs, settings: &Settings, out: &Output) -> R
         verdict: args.verdict,
         ..ListQuery::default()
     };
-    let records = connection.client.list(&query).await;
-    connection.finish(out).await;
-    let records = records?;
+    let records = connect::ask(settings, out, async |client| Ok(client.list(&query).await?)).await?;
     out.list(&records, || show::list(&records, out.is_wide(), Timestamp::now()))?;
     if records.is_empty() && out.for_people() {
         out.note("no experiment yet; `chaos run --type pod_kill --target-app APP` makes one");

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::args::{ExperimentArgs, Format};
 use crate::config::{Origin, Settings};
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -70,10 +70,9 @@ pub(crate) async fn run(args: &ReportArgs, settings: &Settings, out: &Output) ->
     let as_json = settings.output.origin != Origin::Default
         && matches!(settings.output.value, Format::Json | Format::Jsonl | Format::Yaml);
     let form = args.format.unwrap_or(if as_json { ReportForm::Json } else { ReportForm::Text });
-    let connection = Connection::open(settings, false, out).await?;
-    let report = fetch(&connection.client, &args.experiment.key(), args.run.as_deref(), form.into()).await;
-    connection.finish(out).await;
-    let report = report?;
+    let (key, run) = (args.experiment.key(), args.run.as_deref());
+    let report =
+        connect::ask(settings, out, async |client| fetch(client, &key, run, form.into()).await).await?;
     match &args.file {
         None => out.text(&report)?,
         Some(path) => {

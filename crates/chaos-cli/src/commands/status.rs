@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 
 use crate::args::ExperimentArgs;
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::show;
@@ -40,10 +40,7 @@ pub(crate) struct StatusArgs {
 /// Does it.
 pub(crate) async fn run(args: &StatusArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let key = args.experiment.key();
-    let connection = Connection::open(settings, false, out).await?;
-    let outcome = look(&connection.client, &key, args.watch, out).await;
-    connection.finish(out).await;
-    outcome
+    connect::ask(settings, out, async |client| look(client, &key, args.watch, out).await).await
 }
 
 async fn look(client: &Client, key: &ExperimentKey, watch: bool, out: &Output) -> Result<u8, Failure> {

@@ -1,10 +1,11 @@
 //! `chaos stop`: the emergency stop of one run or of all.
 
-use chaos_api::StopRequest;
+use chaos_api::{Client, StopRequest};
+use chaos_core::spec::ExperimentKey;
 use clap::{ArgGroup, Args};
 
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::{self, Failure, REVERT_INCOMPLETE};
 use crate::output::Output;
 use crate::show;
@@ -40,18 +41,18 @@ pub(crate) struct StopArgs {
 
 /// Does it.
 pub(crate) async fn run(args: &StopArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
-    let connection = Connection::open(settings, false, out).await?;
     let request = StopRequest { reason: args.reason.clone(), interrupted: false };
-    let response = match &args.name {
-        Some(name) => {
-            let key =
-                chaos_core::spec::ExperimentKey { namespace: args.namespace.clone(), name: name.clone() };
-            connection.client.stop(&key, &request).await
-        }
-        None => connection.client.stop_all(&request).await,
+    let key = args
+        .name
+        .as_ref()
+        .map(|name| ExperimentKey { namespace: args.namespace.clone(), name: name.clone() });
+    let stop = async |client: &Client| {
+        Ok(match &key {
+            Some(key) => client.stop(key, &request).await?,
+            None => client.stop_all(&request).await?,
+        })
     };
-    connection.finish(out).await;
-    let response = response?;
+    let response = connect::ask(settings, out, stop).await?;
     let printed = out.record(&response, || show::stopped(&response));
     Ok(exit::after_printing(printed, if response.is_complete() { 0 } else { REVERT_INCOMPLETE }))
 }

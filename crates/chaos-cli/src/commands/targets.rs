@@ -6,7 +6,7 @@ use chaos_core::units::Percent;
 use clap::Args;
 
 use crate::config::Settings;
-use crate::connect::Connection;
+use crate::connect;
 use crate::exit::{Failure, USAGE};
 use crate::output::{self, Output};
 
@@ -97,10 +97,8 @@ impl TargetsArgs {
 
 /// Does it.
 pub(crate) async fn run(args: &TargetsArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
-    let connection = Connection::open(settings, false, out).await?;
-    let preview = connection.client.targets(&args.query(settings)).await;
-    connection.finish(out).await;
-    let preview = preview?;
+    let query = args.query(settings);
+    let preview = connect::ask(settings, out, async |client| Ok(client.targets(&query).await?)).await?;
     out.record(&preview, || people(&preview))?;
     match &preview.problem {
         None => Ok(0),

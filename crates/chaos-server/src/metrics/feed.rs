@@ -33,13 +33,19 @@ pub(crate) async fn run(app: Arc<App>, bus: broadcast::Receiver<Published>) {
     }
 }
 
-async fn count(metrics: &Metrics, engine: &Engine, store: &SqlStore, mut bus: broadcast::Receiver<Published>) {
+async fn count(
+    metrics: &Metrics,
+    engine: &Engine,
+    store: &SqlStore,
+    mut bus: broadcast::Receiver<Published>,
+) {
     let mut folds: BTreeMap<RunId, Fold> = BTreeMap::new();
     loop {
         match bus.recv().await {
             Ok(published) => {
                 let run = published.header.run.clone();
-                let fold = folds.entry(run.clone()).or_insert_with(|| Fold::new(Arc::clone(&published.header)));
+                let fold =
+                    folds.entry(run.clone()).or_insert_with(|| Fold::new(Arc::clone(&published.header)));
                 if published.records.first().is_some_and(|first| first.seq > fold.seq + 1) {
                     fold.catch_up(metrics, store).await;
                 }

@@ -68,7 +68,11 @@ async fn launch(app: Arc<App>, document: Experiment, query: CreateQuery) -> Resu
     }
     // A caller that goes away must not leave half a start behind, so the start is a task of its own.
     let task = tokio::spawn(async move {
-        if query.start == Some(false) { register(&app, document).await } else { start(&app, document, &query, wait).await }
+        if query.start == Some(false) {
+            register(&app, document).await
+        } else {
+            start(&app, document, &query, wait).await
+        }
     });
     task.await.map_err(|error| ApiError::internal("the start broke off", &error))?
 }
@@ -87,7 +91,12 @@ async fn register(app: &App, document: Experiment) -> Result<Response, ApiError>
     Ok(created(app.detail(&key).await?))
 }
 
-async fn start(app: &App, document: Experiment, query: &CreateQuery, wait: Duration) -> Result<Response, ApiError> {
+async fn start(
+    app: &App,
+    document: Experiment,
+    query: &CreateQuery,
+    wait: Duration,
+) -> Result<Response, ApiError> {
     let header = app.header(document, query)?;
     let (key, run) = (header.key(), header.run.clone());
     let bus = app.engine.subscribe();
@@ -104,7 +113,9 @@ async fn start(app: &App, document: Experiment, query: &CreateQuery, wait: Durat
 async fn left_the_gates(app: &App, run: &RunId, mut bus: broadcast::Receiver<Published>) {
     loop {
         match bus.recv().await {
-            Ok(published) if published.header.run == *run && published.summary.phase != Phase::Preflight => return,
+            Ok(published) if published.header.run == *run && published.summary.phase != Phase::Preflight => {
+                return;
+            }
             Ok(_) => {}
             Err(RecvError::Closed) => return,
             Err(RecvError::Lagged(_)) => match app.active(run) {

@@ -39,9 +39,16 @@ pub(super) async fn all(
 }
 
 /// A stream of what `query` asks for.
-pub(super) async fn stream(app: Arc<App>, query: EventsQuery, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) async fn stream(
+    app: Arc<App>,
+    query: EventsQuery,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
-        ApiError::new(ProblemCode::QueueFull, format!("{STREAMS_MAX} event streams are open, which is the limit"))
+        ApiError::new(
+            ProblemCode::QueueFull,
+            format!("{STREAMS_MAX} event streams are open, which is the limit"),
+        )
     })?;
     if let Some(run) = &query.run
         && app.store.run(run).await?.is_none()
@@ -54,7 +61,8 @@ pub(super) async fn stream(app: Arc<App>, query: EventsQuery, headers: &HeaderMa
         (None, Some(run)) => app.start_of(run),
         (None, None) => app.store.latest_position().await?,
     };
-    let reader = Reader { app, query, positions, after, waiting: VecDeque::new(), over: false, _permit: permit };
+    let reader =
+        Reader { app, query, positions, after, waiting: VecDeque::new(), over: false, _permit: permit };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))

@@ -9,9 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use chaos_analysis::report;
-use chaos_api::{
-    EventsQuery, JournalQuery, NamespaceQuery, ReportFormat, ReportQuery, RunDetail, RunsQuery,
-};
+use chaos_api::{EventsQuery, JournalQuery, NamespaceQuery, ReportFormat, ReportQuery, RunDetail, RunsQuery};
 use chaos_core::journal::RunSummary;
 use chaos_store::RunCursor;
 

@@ -34,7 +34,9 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Live>, Api
     }
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     if free < FREE_BYTES_MIN {
-        return Err(unavailable(format!("{free} bytes are free below the state folder, at least {FREE_BYTES_MIN} needed")));
+        return Err(unavailable(format!(
+            "{free} bytes are free below the state folder, at least {FREE_BYTES_MIN} needed"
+        )));
     }
     Ok(Json(Live { status: "ready".to_owned(), server: app.info.clone() }))
 }

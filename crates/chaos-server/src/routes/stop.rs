@@ -57,7 +57,8 @@ pub(super) async fn stop_one(app: &App, key: &ExperimentKey, stop: Stop) -> Stop
 fn response(app: &App, begin: Instant, active: &[RunSnapshot], reports: &[StopReport]) -> StopResponse {
     let stopped = |report: &StopReport| {
         app.metrics.stopped(report.took);
-        let summary = active.iter().map(|snapshot| &snapshot.summary).find(|summary| summary.run == report.run);
+        let summary =
+            active.iter().map(|snapshot| &snapshot.summary).find(|summary| summary.run == report.run);
         StoppedRun {
             run: report.run.clone(),
             name: summary.map(|summary| summary.name.clone()).unwrap_or_default(),

@@ -85,7 +85,8 @@ async fn a_socket_in_the_file_system_trusts_its_owner() {
     assert_eq!(server.address, format!("unix:{}", path.display()));
     let client = Client::new(Endpoint::Unix(path.clone())).unwrap();
     assert_eq!(client.list(&ListQuery::default()).await.unwrap(), []);
-    let created = client.create(&crate::support::document("a", "100ms").into(), &Default::default()).await.unwrap();
+    let created =
+        client.create(&crate::support::document("a", "100ms").into(), &Default::default()).await.unwrap();
     assert_eq!(created.latest.unwrap().header.owner, Owner::Command);
     server.finished_all_runs().await;
     assert!(client.get(&key("a")).await.unwrap().record.exit_code.is_some());

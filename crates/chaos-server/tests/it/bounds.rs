@@ -74,11 +74,15 @@ async fn a_caller_that_goes_away_does_not_leave_half_a_start_behind() {
     stream.write_all(request.as_bytes()).await.unwrap();
     drop(stream);
     // Either it was never read, or it runs to its end; it never stays in between.
-    service.shutdown_and_reopen(|next| async move {
-        let found = next.client.list(&chaos_api::ListQuery::default()).await.unwrap();
-        assert!(found.iter().all(|one| one.exit_code.is_some() && !one.revert_incomplete), "{found:?}");
-        assert!(found.iter().all(|one| one.reason.as_ref().is_none_or(|reason| !reason.contains("died"))), "{found:?}");
-        next
-    })
-    .await;
+    service
+        .shutdown_and_reopen(|next| async move {
+            let found = next.client.list(&chaos_api::ListQuery::default()).await.unwrap();
+            assert!(found.iter().all(|one| one.exit_code.is_some() && !one.revert_incomplete), "{found:?}");
+            assert!(
+                found.iter().all(|one| one.reason.as_ref().is_none_or(|reason| !reason.contains("died"))),
+                "{found:?}"
+            );
+            next
+        })
+        .await;
 }

@@ -39,7 +39,10 @@ async fn a_state_folder_has_one_service() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("two services on one state folder"),
     }
-    assert_eq!(lock::owner(&state(&service.folder)).map(|owner| owner.address), Some(service.server.address.clone()));
+    assert_eq!(
+        lock::owner(&state(&service.folder)).map(|owner| owner.address),
+        Some(service.server.address.clone())
+    );
     let folder = service.shutdown().await;
     assert_eq!(lock::owner(&state(&folder)), None);
 }

@@ -12,7 +12,12 @@ use tokio::time::timeout;
 use crate::support::{PATIENCE, Service, key};
 
 /// Reads raw events until `enough`, then breaks the connection.
-async fn read_events(service: &Service, path: &str, last: Option<u64>, enough: usize) -> Vec<(u64, EventEnvelope)> {
+async fn read_events(
+    service: &Service,
+    path: &str,
+    last: Option<u64>,
+    enough: usize,
+) -> Vec<(u64, EventEnvelope)> {
     let mut stream = TcpStream::connect(service.authority()).await.unwrap();
     let last = last.map(|last| format!("last-event-id: {last}\r\n")).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{last}\r\n");
@@ -68,7 +73,8 @@ async fn a_stream_goes_on_after_a_break_without_loss_or_repetition() {
     assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order, none twice");
     for name in ["one", "two", "three"] {
         let run = service.client.get(&key(name)).await.unwrap().record.run.unwrap();
-        let streamed: Vec<_> = seen.iter().filter(|(_, one)| one.run == run).map(|(_, one)| one.record.clone()).collect();
+        let streamed: Vec<_> =
+            seen.iter().filter(|(_, one)| one.run == run).map(|(_, one)| one.record.clone()).collect();
         assert_eq!(streamed, service.client.journal(&key(name), &run, 0).await.unwrap(), "{name}");
     }
     service.shutdown().await;

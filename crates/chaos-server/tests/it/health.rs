@@ -26,7 +26,10 @@ async fn prometheus(values: watch::Receiver<&'static str>) -> String {
                 r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[0,"{}"]}}]}}}}"#,
                 *values.borrow()
             );
-            let head = format!("content-type: application/json\r\nconnection: close\r\ncontent-length: {}", body.len());
+            let head = format!(
+                "content-type: application/json\r\nconnection: close\r\ncontent-length: {}",
+                body.len()
+            );
             let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes()).await;
         }
     });
@@ -59,7 +62,10 @@ async fn a_signal_blocks_a_start_and_is_to_blame() {
     let body = document("unhealthy", "1s").into();
     let error = service.client.create(&body, &CreateQuery::default()).await.unwrap_err();
     let problem = error.problem().unwrap();
-    assert_eq!((problem.code, problem.score, problem.threshold), (ProblemCode::Blocked, Some(0.6), Some(0.7)));
+    assert_eq!(
+        (problem.code, problem.score, problem.threshold),
+        (ProblemCode::Blocked, Some(0.6), Some(0.7))
+    );
     assert_eq!(problem.signal.as_ref().map(|signal| signal.name.as_str()), Some("up"));
     value.send_replace("NaN");
     let error = service.client.create(&body, &CreateQuery::default()).await.unwrap_err();

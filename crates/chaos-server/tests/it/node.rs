@@ -66,13 +66,17 @@ impl Node for ScriptedNode {
             _ => Vec::new(),
         };
         let apps = vec!["checkout".to_owned(), "orchestrator".to_owned()];
-        let (fails, hangs) = (self.inventory_fails.load(Ordering::SeqCst), self.inventory_hangs.load(Ordering::SeqCst));
+        let (fails, hangs) =
+            (self.inventory_fails.load(Ordering::SeqCst), self.inventory_hangs.load(Ordering::SeqCst));
         async move {
             if hangs {
                 std::future::pending::<()>().await;
             }
             if fails {
-                return Err(NodeError::Inventory { target: target.to_string(), reason: "the script says so".into() });
+                return Err(NodeError::Inventory {
+                    target: target.to_string(),
+                    reason: "the script says so".into(),
+                });
             }
             Ok(Inventory { instances, apps, ..Inventory::default() })
         }

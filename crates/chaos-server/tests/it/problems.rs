@@ -60,7 +60,13 @@ async fn every_refusal_has_its_status_and_code() {
         ("POST", "/health", &[], "", ProblemCode::MethodNotAllowed),
         ("POST", CREATE, &YAML, busy.as_str(), ProblemCode::NameInUse),
         ("POST", "/api/v1/experiments?start=false", &YAML, busy.as_str(), ProblemCode::NameInUse),
-        ("POST", CREATE, &[("content-type", "application/x-www-form-urlencoded")], "a=b", ProblemCode::UnsupportedMediaType),
+        (
+            "POST",
+            CREATE,
+            &[("content-type", "application/x-www-form-urlencoded")],
+            "a=b",
+            ProblemCode::UnsupportedMediaType,
+        ),
         ("GET", "/api/v1/experiments?limt=1", &[], "", ProblemCode::BadRequest),
         ("GET", "/api/v1/experiments?limit=0", &[], "", ProblemCode::BadRequest),
         ("GET", "/api/v1/experiments?status=done", &[], "", ProblemCode::BadRequest),
@@ -69,7 +75,13 @@ async fn every_refusal_has_its_status_and_code() {
         ("GET", "/api/v1/targets?select=101%25", &[], "", ProblemCode::BadRequest),
         ("GET", "/api/v1/events", &[("last-event-id", "x")], "", ProblemCode::BadRequest),
         ("POST", "/api/v1/experiments/busy/runs?override=max_affected", &[], "", ProblemCode::BadRequest),
-        ("POST", "/api/v1/experiments/busy/runs?override=max_afected&reason=r", &[], "", ProblemCode::BadRequest),
+        (
+            "POST",
+            "/api/v1/experiments/busy/runs?override=max_afected&reason=r",
+            &[],
+            "",
+            ProblemCode::BadRequest,
+        ),
         ("POST", "/api/v1/experiments?namespace=other", &YAML, busy.as_str(), ProblemCode::BadRequest),
         ("POST", "/api/v1/stop", &[], "{ \"raeson\": \"r\" }", ProblemCode::InvalidDocument),
     ] {
@@ -121,7 +133,8 @@ async fn nothing_starts_while_the_service_goes_down() {
         assert!(Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
-    let ready = exchange(&authority, b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let ready =
+        exchange(&authority, b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     assert_eq!(ready.problem().code, ProblemCode::ShuttingDown);
     for path in [CREATE, "/api/v1/experiments?start=false"] {
         let body = yaml("late", "1s");

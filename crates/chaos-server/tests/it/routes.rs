@@ -53,18 +53,23 @@ async fn an_experiment_is_created_run_to_its_end_and_shown() {
 async fn a_document_may_be_yaml_json_or_the_short_form() {
     let service = Service::start().await;
     let yaml = yaml("from-yaml", "100ms");
-    let answer = service.send_body("POST", "/api/v1/experiments", &[("content-type", "application/yaml")], &yaml).await;
+    let answer = service
+        .send_body("POST", "/api/v1/experiments", &[("content-type", "application/yaml")], &yaml)
+        .await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(answer.header("location"), Some("/api/v1/experiments/from-yaml?namespace=default"));
     let json = serde_json::to_string(&document("from-json", "100ms")).unwrap();
-    let answer = service.send_body("POST", "/api/v1/experiments", &[("content-type", "application/json")], &json).await;
+    let answer = service
+        .send_body("POST", "/api/v1/experiments", &[("content-type", "application/json")], &json)
+        .await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let short: ShortRequest = parse_value(serde_json::json!({
         "name": "short", "type": "cpu_stress", "duration": "100ms", "percent": 50, "safety_threshold": 0.5,
         "parameters": { "load": "20%" },
     }))
     .unwrap();
-    let created = service.client.create(&ExperimentBody::Short(short), &CreateQuery::default()).await.unwrap();
+    let created =
+        service.client.create(&ExperimentBody::Short(short), &CreateQuery::default()).await.unwrap();
     assert_eq!(created.record.target, "app \"orchestrator\"");
     assert_eq!(created.latest.unwrap().header.threshold, 0.5);
     for name in ["from-yaml", "from-json", "short"] {
@@ -137,7 +142,11 @@ async fn a_dry_run_asks_every_gate_and_writes_nothing() {
 async fn a_start_below_the_threshold_is_blocked_recorded_and_counted() {
     let service = Service::start().await;
     service.node.unready.store(2, std::sync::atomic::Ordering::SeqCst);
-    let error = service.client.create(&document("unsafe", "100ms").into(), &CreateQuery::default()).await.unwrap_err();
+    let error = service
+        .client
+        .create(&document("unsafe", "100ms").into(), &CreateQuery::default())
+        .await
+        .unwrap_err();
     let problem = error.problem().unwrap();
     assert_eq!((problem.code, error.exit_code()), (ProblemCode::Blocked, 5));
     assert_eq!((problem.score, problem.threshold), (Some(0.5), Some(0.8)));
@@ -149,7 +158,13 @@ async fn a_start_below_the_threshold_is_blocked_recorded_and_counted() {
     let health = service.client.system_health(None).await.unwrap();
     assert_eq!((health.score, health.safe), (Some(0.5), false));
     let deadline = std::time::Instant::now() + crate::support::PATIENCE;
-    while !service.client.metrics().await.unwrap().contains("safety_threshold_violations_total{reason=\"health\"} 1") {
+    while !service
+        .client
+        .metrics()
+        .await
+        .unwrap()
+        .contains("safety_threshold_violations_total{reason=\"health\"} 1")
+    {
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
@@ -233,7 +248,10 @@ async fn lists_are_filtered_and_come_in_pages() {
     };
     assert_eq!(names(ListQuery { limit: Some(1), ..ListQuery::default() }).await, "a b c d");
     assert_eq!(names(ListQuery { verdict: Some(Verdict::Held), ..ListQuery::default() }).await, "a b c");
-    assert_eq!(names(ListQuery { status: Some(Status::Completed), limit: Some(2), ..ListQuery::default() }).await, "a b c");
+    assert_eq!(
+        names(ListQuery { status: Some(Status::Completed), limit: Some(2), ..ListQuery::default() }).await,
+        "a b c"
+    );
     assert_eq!(names(ListQuery { kind: Some("pod_kill".into()), ..ListQuery::default() }).await, "");
     assert_eq!(names(ListQuery { namespace: Some("other".into()), ..ListQuery::default() }).await, "");
     let answer = service.send("GET", "/api/v1/experiments?limit=2", &[]).await;
@@ -248,7 +266,11 @@ async fn the_catalogue_targets_and_health_are_told() {
     assert_eq!(service.client.faults().await.unwrap(), chaos_api::catalogue());
     let preview = service.client.targets(&TargetsQuery::default()).await.unwrap();
     assert_eq!((preview.instances.len(), preview.ready, preview.affected_max), (4, 4, 2));
-    let half = TargetsQuery { select: chaos_core::spec::Select::parse("50%"), seed: Some(7), ..TargetsQuery::default() };
+    let half = TargetsQuery {
+        select: chaos_core::spec::Select::parse("50%"),
+        seed: Some(7),
+        ..TargetsQuery::default()
+    };
     let once = service.client.targets(&half).await.unwrap();
     assert_eq!(once.selected.as_ref().unwrap().chosen.len(), 2);
     assert_eq!(service.client.targets(&half).await.unwrap(), once);

@@ -87,7 +87,13 @@ impl Service {
     }
 
     /// A request with the right `Host` and token, unless `headers` say otherwise.
-    pub(crate) async fn send_body(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send_body(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let has = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
         let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !has("host") {

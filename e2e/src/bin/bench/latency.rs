@@ -16,7 +16,8 @@ use crate::table::{Row, quantile};
 use crate::world::World;
 
 /// Every fault of this build.
-pub const FAULTS: [&str; 5] = ["pod_kill", "process_pause", "cpu_stress", "memory_pressure", "network_partition"];
+pub(crate) const FAULTS: [&str; 5] =
+    ["pod_kill", "process_pause", "cpu_stress", "memory_pressure", "network_partition"];
 /// What a fault may take from the request to the proof: median and 99th percentile.
 const INJECT_P50_MS: f64 = 10.0;
 const INJECT_P99_MS: f64 = 25.0;
@@ -47,12 +48,13 @@ fn request(fault: &str, name: &str) -> ExperimentBody {
 }
 
 /// Starts and stops a fault again and again.
-pub async fn measure(world: &mut World, fault: &str, rounds: usize) -> Result<Vec<Row>> {
+pub(crate) async fn measure(world: &mut World, fault: &str, rounds: usize) -> Result<Vec<Row>> {
     let (mut inject, mut server, mut stop) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         all_ready(world).await?;
         let name = format!("{}-{round}", fault.replace('_', "-"));
-        let (client_ms, journal_ms) = start(world, fault, &name).await?;
+        let (client_ms, journal_ms) =
+            start(world, fault, &name).await.with_context(|| format!("round {round}"))?;
         inject.push(client_ms);
         server.push(journal_ms);
         let key = ExperimentKey { namespace: "default".into(), name };
@@ -84,7 +86,7 @@ pub async fn measure(world: &mut World, fault: &str, rounds: usize) -> Result<Ve
 
 /// Starts a fault and listens until it is proven active. Milliseconds as the client sees them, and as the journal has
 /// them.
-pub async fn start(world: &World, fault: &str, name: &str) -> Result<(f64, f64)> {
+pub(crate) async fn start(world: &World, fault: &str, name: &str) -> Result<(f64, f64)> {
     let (client, body) = (world.client.clone(), request(fault, name));
     // Subscribed before the request, so that no event is missed; the answer and the events race.
     let mut events = Box::pin(world.client.events(EventsQuery::default()));
@@ -114,7 +116,7 @@ pub async fn start(world: &World, fault: &str, name: &str) -> Result<(f64, f64)>
 }
 
 /// Waits until every replica is ready again.
-pub async fn all_ready(world: &World) -> Result<()> {
+pub(crate) async fn all_ready(world: &World) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         let query = chaos_api::TargetsQuery { app: Some("orchestrator".into()), ..Default::default() };
@@ -129,14 +131,16 @@ pub async fn all_ready(world: &World) -> Result<()> {
 }
 
 /// Kills server and holder at once during a partition and waits for traffic, with nothing of ours started again.
-pub async fn kernel_alone(world: &mut World) -> Result<Row> {
+pub(crate) async fn kernel_alone(world: &mut World) -> Result<Row> {
     all_ready(world).await?;
     start(world, "network_partition", "kernel-alone").await?;
     let blocked = |world: &World| -> Vec<std::net::SocketAddr> {
         world.traffic_ports().into_iter().filter(|port| !connects(port)).collect()
     };
     let victims = blocked(world);
-    let Some(victim) = victims.first().copied() else { bail!("no replica is cut off while the partition is active") };
+    let Some(victim) = victims.first().copied() else {
+        bail!("no replica is cut off while the partition is active")
+    };
     world.kill_everything()?;
     let begin = Instant::now();
     while begin.elapsed() < LIMIT && !connects(&victim) {}

@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const POINTS: f64 = 0.5;
 
 /// Holds 20, 50 and 80 percent of a core for ten seconds each.
-pub async fn measure(world: &mut World) -> Result<Vec<Row>> {
+pub(crate) async fn measure(world: &mut World) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for target in [20u32, 50, 80] {
         all_ready(world).await?;
@@ -96,7 +96,8 @@ fn stress_ng(target: u32) -> Result<Option<f64>> {
 
 /// CPU time of the children that this process has waited for, and of theirs.
 fn children_cpu() -> Result<Duration> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
+    let usage =
+        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
     let time = |value: nix::sys::time::TimeVal| {
         Duration::from_secs(value.tv_sec() as u64) + Duration::from_micros(value.tv_usec() as u64)
     };

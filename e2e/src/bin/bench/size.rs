@@ -16,7 +16,7 @@ const BINARY_MIB: f64 = 30.0;
 const JITTER_MS: f64 = 5.0;
 
 /// Resident memory of an idle server.
-pub fn of_server(world: &World) -> Result<Vec<Row>> {
+pub(crate) fn of_server(world: &World) -> Result<Vec<Row>> {
     let resident = resident_mib(world.server_pid() as i32)?;
     Ok(vec![Row::new(
         "resident memory, idle server",
@@ -27,20 +27,25 @@ pub fn of_server(world: &World) -> Result<Vec<Row>> {
 }
 
 /// `VmRSS` in MiB.
-pub fn resident_mib(pid: i32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("read {pid}"))?;
+pub(crate) fn resident_mib(pid: i32) -> Result<f64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("read {pid}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS is no number")?;
     Ok(kib / 1024.0)
 }
 
 /// Start-up and size of the program.
-pub fn of_program() -> Result<Vec<Row>> {
+pub(crate) fn of_program() -> Result<Vec<Row>> {
     let chaos = program("chaos")?;
     let mut times = Vec::new();
     for _ in 0..100 {
         let begin = Instant::now();
-        Command::new(&chaos).arg("--version").stdout(Stdio::null()).status().context("run chaos --version")?;
+        Command::new(&chaos)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .context("run chaos --version")?;
         times.push(begin.elapsed().as_secs_f64() * 1000.0);
     }
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
@@ -52,12 +57,17 @@ pub fn of_program() -> Result<Vec<Row>> {
             format!("p50 ≤ {VERSION_MS} ms"),
             p50 <= VERSION_MS,
         ),
-        Row::new("program chaos", format!("{bytes:.1} MiB"), format!("≤ {BINARY_MIB} MiB"), bytes <= BINARY_MIB),
+        Row::new(
+            "program chaos",
+            format!("{bytes:.1} MiB"),
+            format!("≤ {BINARY_MIB} MiB"),
+            bytes <= BINARY_MIB,
+        ),
     ])
 }
 
 /// Start-time jitter of a thousand probes a second, as the example of chaos-probes prints it.
-pub fn probe_jitter() -> Result<Row> {
+pub(crate) fn probe_jitter() -> Result<Row> {
     let example = program("examples/jitter")?;
     let output = Command::new(&example).stdin(Stdio::null()).output().context("run the jitter example")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -3,28 +3,39 @@
 //! Owns its layout. It never measures.
 
 /// One figure.
-pub struct Row {
+pub(crate) struct Row {
     /// What was measured.
-    pub what: String,
+    pub(crate) what: String,
     /// What came out.
-    pub measured: String,
+    pub(crate) measured: String,
     /// What it should reach.
-    pub reach: String,
+    pub(crate) reach: String,
     /// A peer in the same run, when there is one.
-    pub peer: String,
+    pub(crate) peer: String,
     /// It is reached.
-    pub reached: bool,
+    pub(crate) reached: bool,
 }
 
 impl Row {
     /// A figure without a peer.
-    pub fn new(what: impl Into<String>, measured: impl Into<String>, reach: impl Into<String>, reached: bool) -> Self {
-        Self { what: what.into(), measured: measured.into(), reach: reach.into(), peer: String::new(), reached }
+    pub(crate) fn new(
+        what: impl Into<String>,
+        measured: impl Into<String>,
+        reach: impl Into<String>,
+        reached: bool,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            measured: measured.into(),
+            reach: reach.into(),
+            peer: String::new(),
+            reached,
+        }
     }
 }
 
 /// Prints every row, aligned.
-pub fn print(rows: &[Row]) {
+pub(crate) fn print(rows: &[Row]) {
     let head = ["what", "measured", "reach", "peer, same run", ""].map(String::from);
     let body = rows.iter().map(|row| {
         let mark = if row.reached { "yes" } else { "NO" };
@@ -43,7 +54,7 @@ pub fn print(rows: &[Row]) {
 }
 
 /// The value at `share` (0..=1) of sorted `values`.
-pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (share * values.len() as f64).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)

@@ -17,18 +17,18 @@ use nix::unistd::Pid;
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running server and a running application.
-pub struct World {
+pub(crate) struct World {
     state: tempfile::TempDir,
     server: Child,
     address: String,
     /// The application.
-    pub app: Handle,
+    pub(crate) app: Handle,
     /// A client of the server.
-    pub client: Client,
+    pub(crate) client: Client,
 }
 
 /// The built program `name` beside this one.
-pub fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe().context("find this program")?.with_file_name(name);
     if !path.exists() {
         bail!("{} is not built: run `cargo xtask bench`", path.display());
@@ -38,7 +38,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 impl World {
     /// Starts both.
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let state = tempfile::tempdir().context("make a state folder")?;
         let app = Orchestrator::start(&Config { program: program("chaos")?, port: 0, ..Config::default() })
             .context("start orchestrator")?;
@@ -47,27 +47,27 @@ impl World {
     }
 
     /// Where the server listens.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// The server's process.
-    pub fn server_pid(&self) -> u32 {
+    pub(crate) fn server_pid(&self) -> u32 {
         self.server.id()
     }
 
     /// Addresses at which replicas take requests.
-    pub fn traffic_ports(&self) -> Vec<SocketAddr> {
+    pub(crate) fn traffic_ports(&self) -> Vec<SocketAddr> {
         self.app.replicas.iter().map(|replica| SocketAddr::from(([127, 0, 0, 1], replica.port))).collect()
     }
 
     /// Holders of this server: its children that are named so.
-    pub fn holders(&self) -> Vec<i32> {
+    pub(crate) fn holders(&self) -> Vec<i32> {
         children_named(self.server.id(), "chaos-holder")
     }
 
     /// Kills the server and its holders at once.
-    pub fn kill_everything(&mut self) -> Result<()> {
+    pub(crate) fn kill_everything(&mut self) -> Result<()> {
         let holders = self.holders();
         for pid in std::iter::once(self.server.id() as i32).chain(holders) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("kill {pid}"))?;
@@ -77,13 +77,13 @@ impl World {
     }
 
     /// Starts a server on the same state folder again.
-    pub async fn restart(&mut self) -> Result<()> {
+    pub(crate) async fn restart(&mut self) -> Result<()> {
         (self.server, self.address, self.client) = serve(self.state.path()).await?;
         Ok(())
     }
 
     /// Ends both.
-    pub async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.server.id() as i32), Signal::SIGTERM).context("ask the server to end")?;
         self.server.wait().context("reap the server")?;
         self.app.stop().context("stop orchestrator")
@@ -97,13 +97,12 @@ async fn serve(state: &Path) -> Result<(Child, String, Client)> {
     let server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let deadline = Instant::now() + START_LIMIT;
     while Instant::now() < deadline {
-        if let Some(owner) = chaos_server::lock::owner(state)? {
-            if owner.pid == server.id() as i32 {
-                let token = std::fs::read_to_string(state.join("token")).unwrap_or_default();
-                let client = Client::new(Endpoint::parse(&owner.address)?)?.with_token(token.trim());
-                if client.ready().await.is_ok() {
-                    return Ok((server, owner.address, client));
-                }
+        let owner = chaos_server::lock::owner(state).filter(|owner| owner.pid == server.id());
+        if let Some(owner) = owner {
+            let token = std::fs::read_to_string(state.join("token")).unwrap_or_default();
+            let client = Client::new(owner.address.parse::<Endpoint>()?)?.with_token(token.trim());
+            if client.ready().await.is_ok() {
+                return Ok((server, owner.address, client));
             }
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -112,7 +111,7 @@ async fn serve(state: &Path) -> Result<(Child, String, Client)> {
 }
 
 /// Descendants of `root` whose argv[0] is `name`.
-pub fn children_named(root: u32, name: &str) -> Vec<i32> {
+pub(crate) fn children_named(root: u32, name: &str) -> Vec<i32> {
     let Ok(table) = chaos_agent::sys::proc::table::ProcessTable::read() else { return Vec::new() };
     let named = |pid: &i32| table.get(*pid).is_some_and(|one| one.argument_name() == Some(name));
     table.with_descendants(root as i32).into_iter().filter(named).collect()

@@ -10,6 +10,7 @@ use chaos_core::port::Evidence;
 use chaos_core::run::InjectionId;
 use chaos_core::target::{Instance, ProcessRef};
 
+use crate::faults::members::members_quickly;
 use crate::faults::{FaultError, members};
 use crate::sys::cgroup::own::{Moved, OwnCgroup};
 use crate::sys::cgroup::{self, Hierarchies, UNIFIED};
@@ -31,7 +32,8 @@ impl Identified {
         let hierarchies = Hierarchies::detect()?;
         let paths = proc::cgroups(instance.process.pid)?;
         let members = members(instance)?;
-        let Some(current) = paths.unified.as_ref().and_then(|_| hierarchies.directory(UNIFIED, &paths)) else {
+        let Some(current) = paths.unified.as_ref().and_then(|_| hierarchies.directory(UNIFIED, &paths))
+        else {
             return Err(FaultError::refused(format!(
                 "{} shares its network namespace, and this host has no cgroup v2 tree by which the connections \
                  that it opens from now on could be told from those of others",
@@ -65,8 +67,10 @@ impl Identified {
         make(&ours.token)?;
         loop {
             let inside = cgroup::processes(own.directory())?;
-            let outside: Vec<ProcessRef> =
-                members(instance)?.into_iter().filter(|member| !inside.contains(&member.pid)).collect();
+            let outside: Vec<ProcessRef> = members_quickly(instance)?
+                .into_iter()
+                .filter(|member| !inside.contains(&member.pid))
+                .collect();
             if outside.is_empty() {
                 return Ok(None);
             }
@@ -89,7 +93,7 @@ impl Identified {
 
     /// What the instance has open now, and its cgroup for what it opens later.
     pub(super) fn sockets(&self, instance: &Instance) -> Result<ProcessSockets, FaultError> {
-        let pids: Vec<i32> = members(instance)?.iter().map(|member| member.pid).collect();
+        let pids: Vec<i32> = members_quickly(instance)?.iter().map(|member| member.pid).collect();
         let open = sockets::sockets(&pids)?;
         let own = OwnCgroup::recorded(self.directory.clone());
         let level = self.hierarchies.mount_point(UNIFIED).and_then(|mount_point| own.level(mount_point));
@@ -134,7 +138,8 @@ pub(super) fn prove_released(cgroup: &CgroupUndo) -> Result<Evidence, FaultError
 }
 
 fn tokens(directory: &Path) -> usize {
-    let entries = std::fs::read_dir(directory).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
+    let entries =
+        std::fs::read_dir(directory).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
     entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count()
 }
 

@@ -17,6 +17,8 @@ use crate::sys::{SysError, proc};
 const WAY_IN: &str = "the way into this host";
 /// Init holds sockets for services that it starts on demand; they are the services' own.
 const INIT: &str = "init";
+/// The kernel's own sockets are not in any process' table.
+const KERNEL: &str = "a kernel thread";
 /// What a process holds that carries the traffic of others.
 const TUNNEL: &str = "/dev/net/tun";
 
@@ -44,22 +46,24 @@ pub(super) fn examine(
     let protection = Protection::new(&table, &Asker { registered: registered.to_vec(), callers: Vec::new() });
     let own: Vec<i32> = own.into_iter().collect();
     refuse_tunnels(instance, &own)?;
-    let victim = sockets::sockets(&own)?;
-    for pid in others {
-        let Some(reason) = protection.reason(pid).filter(|reason| *reason != INIT) else { continue };
-        let held = match sockets::sockets(&[pid]) {
-            Ok(held) => held,
-            // Descriptors of others may be hidden from a plain user, who can't drop packets anyway.
-            Err(_) => continue,
-        };
-        if let Some(shared) = overlap(&victim, &held, reason == WAY_IN) {
-            let name = table.get(pid).map_or("", |process| process.comm.as_str());
-            let id = &instance.id;
-            return Err(FaultError::refused(format!(
-                "{id} uses {shared}, and so does process {pid} ({name}: {reason}), which would be cut off as well; \
-                 choose a target that shares no socket with it"
-            )));
-        }
+    let of = |pid: i32| protection.reason(pid).filter(|reason| ![INIT, KERNEL].contains(reason));
+    let protected: Vec<(i32, &str)> = others.into_iter().filter_map(|pid| Some((pid, of(pid)?))).collect();
+    let (ways_in, keepers): (Vec<_>, Vec<_>) =
+        protected.into_iter().partition(|(_, reason)| *reason == WAY_IN);
+    let pids = |list: &[(i32, &str)]| -> Vec<i32> { list.iter().map(|(pid, _)| *pid).collect() };
+    // The tables of sockets are large: all are looked at at once, and one by one only to say who it is.
+    let [victim, by_ways_in, by_keepers] =
+        sockets::sockets_of_groups([own.as_slice(), &pids(&ways_in), &pids(&keepers)])?;
+    for (processes, held, way_in) in [(ways_in, by_ways_in, true), (keepers, by_keepers, false)] {
+        let Some(shared) = overlap(&victim, &held, way_in) else { continue };
+        let same =
+            |pid: i32| sockets::sockets(&[pid]).is_ok_and(|held| overlap(&victim, &held, way_in).is_some());
+        let (pid, reason) = processes.into_iter().find(|(pid, _)| same(*pid)).unwrap_or((0, "protected"));
+        let (id, name) = (&instance.id, table.get(pid).map_or("", |process| process.comm.as_str()));
+        return Err(FaultError::refused(format!(
+            "{id} uses {shared}, and so does process {pid} ({name}: {reason}), which would be cut off as well; \
+             choose a target that shares no socket with it"
+        )));
     }
     Ok(true)
 }
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_reasons_are_those_that_protection_gives() {
-        let process = |pid, name: &str| Process {
+        let process = |pid, name: &str, kernel_thread| Process {
             identity: ProcessRef { pid, start_time: 1 },
             parent: 0,
             comm: name.to_owned(),
@@ -162,12 +166,17 @@ mod tests {
             arguments: vec![name.to_owned()],
             uid: 0,
             state: 'S',
-            kernel_thread: false,
+            kernel_thread,
             cgroups: Default::default(),
         };
-        let table = ProcessTable::from_processes([process(1, "init"), process(2_000_000, "sshd")]);
+        let table = ProcessTable::from_processes([
+            process(1, "init", false),
+            process(2_000_000, "sshd", false),
+            process(2_000_001, "kworker", true),
+        ]);
         let protection = Protection::new(&table, &Asker::default());
         assert_eq!(protection.reason(2_000_000), Some(WAY_IN));
         assert_eq!(protection.reason(1), Some(INIT));
+        assert_eq!(protection.reason(2_000_001), Some(KERNEL));
     }
 }
