@@ -248,8 +248,8 @@ impl Running {
     fn take_output(&mut self) -> String {
         let _ = self.child.kill();
         let mut text = String::new();
-        for pipe in [self.child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut text))] {
-            drop(pipe);
+        if let Some(mut pipe) = self.child.stderr.take() {
+            let _ = pipe.read_to_string(&mut text);
         }
         text
     }
@@ -300,9 +300,5 @@ pub fn exchange(address: &str, request: &str) -> Option<(u16, String)> {
 /// It does not start.
 #[must_use]
 pub fn orchestrator(soak: &str) -> House {
-    House::start(soak.into(), chaos_demo_port(), 4).expect("the sample system")
-}
-
-fn chaos_demo_port() -> u16 {
-    chaos_demo::DEFAULT_PORT
+    House::start(soak.into(), chaos_demo::DEFAULT_PORT, 4).expect("the sample system")
 }

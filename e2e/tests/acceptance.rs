@@ -1,5 +1,6 @@
 //! What a user is promised, command by command, each against the real programs in a room of its own: the usual ports,
 //! the usual names, nothing else on the host.
+#![expect(clippy::print_stderr, reason = "the way a test says that it was skipped")]
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -45,7 +46,7 @@ fn holds(kind: &str, name: &str) {
         "{status}"
     );
     let list = terminal.expect(0, &["list", "--output", "json"]).output;
-    let rows: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&list).expect("one array");
     assert_eq!(rows[0]["name"], name);
     assert!(rows[0].get("status").is_some() && rows[0].get("phase").is_some(), "{list}");
     for (format, part) in [("text", name), ("md", "# "), ("json", "{"), ("junit", "<testsuite")] {
@@ -159,8 +160,8 @@ fn a_health_of_one_half_blocks_the_start_and_nothing_is_touched() {
     assert_eq!(house.handle.processes().len(), before.len());
     assert!(before.iter().all(|pid| house.handle.processes().contains(pid)), "somebody was killed");
     let metrics = get(SERVER, "/metrics").unwrap();
-    let counted = metrics.lines().find(|line| line.starts_with("safety_threshold_violations_total{"));
-    assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    let counted = "safety_threshold_violations_total{reason=\"health\"} 1";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     // What is expected is a success.
     terminal.expect(0, &[&run[..], &["--expect", "blocked"]].concat());
     terminal.expect(3, &[&run[..], &["--expect", "held"]].concat());
@@ -197,22 +198,6 @@ fn a_probe_whose_endpoint_hangs_is_a_failure_in_time() {
         taken.push(connection);
     }
     assert!(!taken.is_empty(), "nobody asked");
-}
-
-#[test]
-fn the_demo_gives_four_verdicts_and_leaves_nothing() {
-    e2e::in_a_room!();
-    let terminal = Terminal::new();
-    let scope = e2e::snapshot::Scope { states: vec![terminal.state.join("demo")], ..Default::default() };
-    let before = e2e::snapshot::Snapshot::take(&scope).unwrap();
-    let begun = std::time::Instant::now();
-    let ended = terminal.expect(0, &["demo"]);
-    assert!(begun.elapsed().as_secs() <= 120, "{:?}", begun.elapsed());
-    for scenario in ["pod resilience", "resource limits", "circuit breaker", "safety block"] {
-        assert!(ended.output.to_lowercase().contains(scenario), "no {scenario}: {}", ended.output);
-    }
-    let after = e2e::snapshot::Snapshot::take(&scope).unwrap();
-    assert_eq!(e2e::snapshot::diff(&before, &after), []);
 }
 
 #[test]

@@ -12,15 +12,13 @@ use chaos_core::run::InjectionState;
 const USAGE: &str = "usage: chaos-agent recover [--state DIR] [--force] | doctor | --version";
 /// Something could not be undone: act now.
 const EXIT_REVERT_INCOMPLETE: u8 = 7;
-const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     if let Some(code) = holder::run_if_holder() {
         return code;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["recover", options @ ..] => recover(options),
         ["doctor"] => print(&doctor::examine().to_string(), ExitCode::SUCCESS),
         ["--version" | "-V"] => print(concat!("chaos-agent ", env!("CARGO_PKG_VERSION")), ExitCode::SUCCESS),
@@ -42,7 +40,7 @@ fn recover(options: &[&str]) -> ExitCode {
     match sweep::recover(&state, force) {
         Ok(reports) => {
             let failed = reports.iter().any(|report| report.state == InjectionState::RevertFailed);
-            let lines: Vec<String> = reports.iter().filter_map(|report| serde_json::to_string(report).ok()).collect();
+            let lines: Vec<_> = reports.iter().flat_map(serde_json::to_string).collect();
             print(&lines.join("\n"), if failed { EXIT_REVERT_INCOMPLETE.into() } else { ExitCode::SUCCESS })
         }
         Err(error) => print(&format!("chaos-agent: {error}"), ExitCode::FAILURE),
@@ -51,11 +49,11 @@ fn recover(options: &[&str]) -> ExitCode {
 
 fn usage() -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{USAGE}");
-    EXIT_USAGE.into()
+    ExitCode::from(2)
 }
 
-/// A reader that has gone away is no reason to panic.
 fn print(text: &str, code: ExitCode) -> ExitCode {
+    // A reader that has gone away is no reason to panic.
     let newline = if text.is_empty() { "" } else { "\n" };
     let _ = write!(std::io::stdout(), "{text}{newline}");
     code

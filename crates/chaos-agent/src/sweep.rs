@@ -46,6 +46,8 @@ pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoEr
         }
     }
     remove_half_written(&state.join("undo"));
+    // Best effort: what can't be removed now does nothing and is tried again at the next start.
+    let _ = log.discard_unfinished(|writer| proc::identity(writer).is_err());
     remove_empty_table();
     Ok(reports)
 }

@@ -246,6 +246,26 @@ impl UndoLog {
         Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
     }
 
+    /// Removes what writers that were killed left half written. The changes those records were for were never made.
+    ///
+    /// # Errors
+    /// The folder can't be listed or a file can't be removed.
+    pub fn discard_unfinished(&self, is_dead: impl Fn(i32) -> bool) -> Result<(), UndoError> {
+        let failed = |source| SysError::io(format!("listing {}", self.folder.display()), source);
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let writer = name.to_str().and_then(files::temporary_writer);
+            if writer.is_some_and(&is_dead) {
+                files::fsync_remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a damaged record out of the way, where it is kept for people; says where.
     ///
     /// # Errors

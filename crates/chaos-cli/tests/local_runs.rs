@@ -347,7 +347,9 @@ fn who_looks_and_who_runs_at_the_same_time_do_not_disturb_each_other() {
             });
         }
         for number in 0..4 {
-            let ended = Ended::of(place.pause(&victim, &format!("watched-{number}"), "200ms").output().expect("starts"));
+            let ended = Ended::of(
+                place.pause(&victim, &format!("watched-{number}"), "200ms").output().expect("starts"),
+            );
             assert_eq!(ended.code, 0, "{ended:?}");
         }
     });

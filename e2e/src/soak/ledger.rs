@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     kills: BTreeMap<String, u32>,
     healed: Vec<Duration>,
     residues: Vec<String>,
+    /// How many of them were there before and after the next start.
+    before_after: (u32, u32),
     /// By what `recover` had to remove, which is no residue: records and inert rules.
     swept: BTreeMap<String, u32>,
 }
@@ -52,7 +54,11 @@ impl Ledger {
     #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
     pub(super) fn residue(&mut self, case: &str, when: When, differences: &[Difference]) {
         for difference in differences {
-            let when = if when == When::BeforeRecover { "before recover" } else { "after recover" };
+            let (count, when) = match when {
+                When::BeforeRecover => (&mut self.before_after.0, "before recover"),
+                When::AfterRecover => (&mut self.before_after.1, "after recover"),
+            };
+            *count += 1;
             let line = format!("{case}: {when}: {difference}");
             println!("residue: {line}");
             self.residues.push(line);
@@ -86,6 +92,8 @@ impl Ledger {
         for (kind, count) in &self.swept {
             println!("for recover to sweep: {count} × {kind}");
         }
+        let (before, after) = self.before_after;
+        println!("residues before recover: {before}; after it: {after}");
         self.healed.sort_unstable();
         let at = |share: f64| {
             let index = (self.healed.len().saturating_sub(1) as f64 * share).round() as usize;

@@ -35,7 +35,7 @@ pub(super) fn run(world: &mut World, arguments: &Arguments, chaos: &Path, seed: 
         {
             let victim = *world.victims().last().context("no victim")?;
             plant.leave(&world.scope.states[0], victim)?;
-            judge(world, "planted", Duration::ZERO, &mut ledger)?;
+            judge(world, None, "planted", Duration::ZERO, &mut ledger)?;
             return Ok(ledger);
         }
         // A round in which nothing of ours was there to be killed is rare; many in a row are a soak that does nothing.
@@ -57,7 +57,7 @@ fn round(
 ) -> Result<()> {
     let kinds: &[Kind] = if chaos.is_none() { &[Kind::Node] } else { &[Kind::Node, Kind::Run, Kind::Serve] };
     let kind = *chance.one(kinds).context("no kind of owner")?;
-    let chaos = chaos.unwrap_or(Path::new(""));
+    let (program, chaos) = (chaos, chaos.unwrap_or(Path::new("")));
     let faults = draw(chance);
     let label = faults.iter().map(|fault| fault.kind().name()).collect::<Vec<_>>().join("+");
     let case = format!("round {number} ({kind:?}, {label})");
@@ -90,7 +90,8 @@ fn round(
         heal(world, &case, KERNEL_LEASE, ledger)?;
         next_start(chaos, world, &case, ledger)?;
     }
-    judge(world, &case, if kind == Kind::Node { LEASE } else { KERNEL_LEASE }, ledger)?;
+    let recover = program.filter(|_| kind != Kind::Node);
+    judge(world, recover, &case, if kind == Kind::Node { LEASE } else { KERNEL_LEASE }, ledger)?;
     if number.is_multiple_of(20) {
         println!("round {number}: {} kills, {} residues", ledger.kills(), ledger.residues());
     }
@@ -165,11 +166,26 @@ fn heal(world: &World, case: &str, lease: Duration, ledger: &mut Ledger) -> Resu
 }
 
 /// Waits for the kernel and the living, then recovers, and writes down what is left each time.
-pub(super) fn judge(world: &mut World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
+/// With a program it is `chaos recover` that does so, else the library.
+pub(super) fn judge(
+    world: &mut World,
+    chaos: Option<&Path>,
+    case: &str,
+    lease: Duration,
+    ledger: &mut Ledger,
+) -> Result<()> {
     heal(world, case, lease, ledger)?;
     let (for_recover, _) = world.spotless(Duration::ZERO)?;
     ledger.swept(&for_recover);
     for state in world.scope.states.clone() {
+        if let Some(chaos) = chaos {
+            let status =
+                owner::chaos(chaos, &state).arg("recover").status().context("starting chaos recover")?;
+            if !status.success() {
+                ledger.fault(case, &format!("chaos recover: {status}"));
+            }
+            continue;
+        }
         for report in sweep::recover(&state, false)? {
             if report.state == InjectionState::RevertFailed {
                 ledger.fault(case, &format!("recover: {:?}", report.error));

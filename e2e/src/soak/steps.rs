@@ -96,7 +96,7 @@ fn one(world: &mut World, kind: FaultKind, house: usize, kill: Kill, ledger: &mu
     if !(kill.owner_too && killed) {
         judge_reports(&case, &printed, killed, ledger);
     }
-    judge(world, &case, LEASE, ledger)?;
+    judge(world, None, &case, LEASE, ledger)?;
     Ok(killed)
 }
 

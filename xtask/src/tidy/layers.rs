@@ -53,7 +53,8 @@ const LAYERS: [(&str, Option<&[&str]>); 14] = [
 ];
 
 /// The crates that may speak to the operating system.
-const SYSTEM: &[&str] = &["chaos-agent", "chaos-demo", "chaos-cli", "chaos-server", "chaos-probes", "e2e", "xtask"];
+const SYSTEM: &[&str] =
+    &["chaos-agent", "chaos-demo", "chaos-cli", "chaos-server", "chaos-probes", "e2e", "xtask"];
 
 /// Foreign crates with a home: which of ours may use each, and why.
 const HOMES: [(&str, &[&str], &str); 5] = [

@@ -91,7 +91,8 @@ pub(super) fn attach(
     let _ = commands.try_send(first);
     state.links().insert(run.clone(), Link { process, commands, open: Arc::clone(&open) });
     let state = Arc::clone(state);
-    let task = Task { run, control, queue, process, lines: Lines::default(), open, log, state };
+    let task =
+        Task { run, control, queue, process, lines: Lines::default(), open, heard: Vec::new(), log, state };
     tokio::spawn(task.serve(spawned.child));
     Ok(())
 }
@@ -103,6 +104,8 @@ struct Task {
     process: ProcessRef,
     lines: Lines,
     open: Arc<Injections>,
+    /// Ended, told and undone: their records are not needed any more.
+    heard: Vec<InjectionId>,
     log: UndoLog,
     state: Arc<State>,
 }
@@ -114,8 +117,11 @@ impl Task {
         // Closing the socket is how a fault process that has nothing left to do is told to end.
         let _ = self.control.shutdown().await;
         while self.read().await {}
-        let _ = child.wait().await;
+        let ended = child.wait().await;
         self.state.registered().retain(|process| *process != self.process);
+        if !ended.is_ok_and(|status| status.success()) {
+            self.clear_away();
+        }
         self.settle_what_is_left().await;
     }
 
@@ -158,9 +164,14 @@ impl Task {
         let Ok(lines) = self.lines.push(bytes) else { return false };
         for line in lines {
             let Ok(report) = serde_json::from_slice::<InjectionReport>(&line) else { return false };
-            let (id, is_final) = (report.injection.clone(), report.state.is_final());
+            let (id, state) = (report.injection.clone(), report.state);
             self.hand_on(report);
-            if is_final && let Ok(line) = wire::line(&Command::Heard(id)) {
+            if state.is_final() && state != InjectionState::RevertFailed {
+                self.heard.push(id.clone());
+            }
+            if state.is_final()
+                && let Ok(line) = wire::line(&Command::Heard(id))
+            {
                 // One that has ended meanwhile has its record swept.
                 let _ = self.control.write_all(&line).await;
             }
@@ -180,6 +191,16 @@ impl Task {
             sink
         };
         sink(report);
+    }
+
+    /// What a fault process that was killed between its last word and its end has not cleared away.
+    fn clear_away(&self) {
+        let writer = self.process.pid;
+        let cleared = self.log.discard_unfinished(|pid| pid == writer);
+        let removed = self.heard.iter().try_for_each(|id| self.log.remove(id));
+        if let Err(error) = cleared.and(removed) {
+            tracing::warn!(%error, "undo records that are not needed any more can't be removed");
+        }
     }
 
     /// The fault process was killed: what it left is undone now, from its records.

@@ -55,6 +55,12 @@ pub fn fsync_create(path: &Path, bytes: &[u8]) -> Result<(), SysError> {
     sync_folder(folder)
 }
 
+/// The process that a temporary file of [`fsync_write`] and [`fsync_create`] belongs to, by its name.
+#[must_use]
+pub fn temporary_writer(name: &str) -> Option<i32> {
+    name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?.1.parse().ok()
+}
+
 fn write_and_flush(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -141,6 +147,8 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(fsync_create(&folder.path().join("missing/record"), b"x").is_err());
+        assert_eq!(temporary_writer(".record.json.4711.tmp"), Some(4711));
+        assert_eq!(temporary_writer("record.json"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chaos_agent::sweep::recover;
 use chaos_core::port::Owner;
-use chaos_core::run::InjectionState::{Active, RevertFailed, Reverted};
+use chaos_core::run::InjectionState::{Active, ApplyFailed, RevertFailed, Reverted};
 
 use super::actor::Actor;
 use super::scene::Scene;
@@ -133,4 +133,28 @@ fn a_damaged_record_is_reported_and_kept() {
     assert!(told[0].error.as_ref().unwrap().contains("run-0.damaged-0"), "{told:?}");
     assert_eq!(std::fs::read_to_string(state.path().join("undo/run-0.damaged-0")).unwrap(), "{");
     assert!(recover(state.path(), false).unwrap().is_empty());
+}
+
+/// Kills land before, between and after the steps of every fault; whatever the moment, one final report comes, the
+/// victim is as it was, and no record is left.
+#[test]
+fn a_fault_process_may_be_killed_at_any_moment() {
+    let site = Site::new();
+    for scene in Scene::all() {
+        for moment in 0..16 {
+            let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+            let reports = site.inject(order.clone());
+            // Not a wait for anything: the moment of the kill is what is varied.
+            std::thread::sleep(Duration::from_micros(1500) * moment);
+            kill(site.holder(&order.run));
+            eventually(&format!("a final report, {} killed at moment {moment}", scene.name), || {
+                reports.states().iter().any(|state| state.is_final())
+            });
+            let (all, id) = (reports.all(), &order.injections[0].id);
+            let finals: Vec<_> = all.iter().filter(|report| report.state.is_final()).collect();
+            let fine = [Reverted, ApplyFailed].contains(&finals[0].state) && finals.len() == 1;
+            assert!(fine && !scene.acts(id), "{} at moment {moment}: {all:#?}", scene.name);
+            eventually("no record is left", || site.records().is_empty());
+        }
+    }
 }

@@ -15,7 +15,7 @@ use chaos_core::target::{Instance, ProcessRef};
 /// The program that holds faults.
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_chaos-agent");
 /// Most time anything may take here before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough never to be the reason for an undo.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
@@ -177,7 +177,13 @@ impl Site {
 
     /// The fault process of a run.
     pub(crate) fn holder(&self, run: &RunId) -> ProcessRef {
-        holder(run).expect("the run has a fault process")
+        // Just started, it has no arguments to be known by yet.
+        let mut found = None;
+        eventually("the run has a fault process", || {
+            found = holder(run);
+            found.is_some()
+        });
+        found.expect("it was found")
     }
 }
 

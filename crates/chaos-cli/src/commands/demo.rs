@@ -84,11 +84,15 @@ pub(crate) fn run(args: &DemoArgs, settings: &Settings, out: &Output) -> Result<
     settings.server = None;
     if !nix::unistd::geteuid().is_root() {
         if args.keep {
-            out.note("not root: network_partition and cgroup limits won't work on this service; the rest will");
+            out.note(
+                "not root: network_partition and cgroup limits won't work on this service; the rest will",
+            );
         } else if let Err(error) = chaos_agent::sys::private::enter_private_namespaces() {
             out.note(&format!("{error}: the circuit-breaker scenario needs root or a user namespace here"));
         } else {
-            out.note("not root: everything happens in a user and network namespace of its own, without cgroups");
+            out.note(
+                "not root: everything happens in a user and network namespace of its own, without cgroups",
+            );
         }
     }
     super::block_on(tour(args, &settings, out))
@@ -104,7 +108,11 @@ async fn tour(args: &DemoArgs, settings: &Settings, out: &Output) -> Result<u8, 
         if args.breaker == Switch::Off { ", circuit breaker off" } else { "" }
     ))?;
     let scenarios = args.scenarios();
-    let outcome = if scenarios.is_empty() { Ok(0) } else { run_all(&scenarios, &app, settings, &mut signals, out).await };
+    let outcome = if scenarios.is_empty() {
+        Ok(0)
+    } else {
+        Box::pin(run_all(&scenarios, &app, settings, &mut signals, out)).await
+    };
     if args.keep && outcome.is_ok() {
         keep(&app, &mut signals, out).await?;
     }
@@ -117,7 +125,9 @@ async fn tour(args: &DemoArgs, settings: &Settings, out: &Output) -> Result<u8, 
 async fn start(args: &DemoArgs) -> Result<Handle, Failure> {
     let port = if args.keep { DEFAULT_PORT } else { 0 };
     let config = Config { port, breaker: args.breaker == Switch::On, ..Config::default() };
-    let started = tokio::task::spawn_blocking(move || Orchestrator::start(&config)).await.map_err(anyhow::Error::new)?;
+    let started = tokio::task::spawn_blocking(move || Orchestrator::start(&config))
+        .await
+        .map_err(anyhow::Error::new)?;
     Ok(started.map_err(anyhow::Error::new)?)
 }
 
@@ -196,9 +206,17 @@ fn table(shown: &[Shown], out: &Output) -> String {
         vec![
             one.scenario.name(),
             or_dash(record.verdict),
-            if one.as_expected() { "as expected".to_owned() } else { format!("expected {}", one.scenario.expected()) },
+            if one.as_expected() {
+                "as expected".to_owned()
+            } else {
+                format!("expected {}", one.scenario.expected())
+            },
             or_dash(record.duration_seconds.map(output::seconds)),
-            if out.is_wide() || !one.as_expected() { or_dash(record.reason.as_deref()) } else { String::new() },
+            if out.is_wide() || !one.as_expected() {
+                or_dash(record.reason.as_deref())
+            } else {
+                String::new()
+            },
         ]
     });
     output::table(&["SCENARIO", "VERDICT", "", "DURATION", ""], rows)
@@ -268,7 +286,9 @@ async fn until_active(client: &Client, started: &ExperimentDetail) -> Result<(),
                 Some(Phase::Active) => return Ok(()),
                 Some(Phase::Finished) => {
                     let reason = record.reason.unwrap_or_default();
-                    return Err(Failure::Other(anyhow::anyhow!("{key} ended before it was active: {reason}")));
+                    return Err(Failure::Other(anyhow::anyhow!(
+                        "{key} ended before it was active: {reason}"
+                    )));
                 }
                 _ => tokio::time::sleep(SCENE_POLL).await,
             }

@@ -6,10 +6,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use chaos_api::{CreateQuery, EventsQuery, ExperimentBody, StopRequest};
-use chaos_core::duration::Span;
+use chaos_api::{CreateQuery, EventsQuery, StopRequest};
 use chaos_core::run::{Event, InjectionState};
-use chaos_core::spec::{ExperimentKey, ShortRequest};
+use chaos_core::spec::ExperimentKey;
 use futures_util::StreamExt;
 
 use crate::table::{Row, quantile};
@@ -29,22 +28,12 @@ const KERNEL_SLACK: Duration = Duration::from_millis(100);
 /// How long anything that is waited for may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn request(fault: &str, name: &str) -> ExperimentBody {
-    let parameters = match fault {
+fn parameters(fault: &str) -> serde_json::Value {
+    match fault {
         "cpu_stress" => serde_json::json!({ "load": "20%", "cores": 1 }),
         "memory_pressure" => serde_json::json!({ "size": "16Mi" }),
         _ => serde_json::json!({}),
-    };
-    ExperimentBody::Short(ShortRequest {
-        name: name.to_owned(),
-        kind: fault.to_owned(),
-        target_app: Some("orchestrator".to_owned()),
-        namespace: None,
-        duration: Some(Span::seconds(60)),
-        percent: None,
-        safety_threshold: Some(0.5),
-        parameters: parameters.as_object().cloned().unwrap_or_default(),
-    })
+    }
 }
 
 /// Starts and stops a fault again and again.
@@ -87,20 +76,17 @@ pub(crate) async fn measure(world: &mut World, fault: &str, rounds: usize) -> Re
 /// Starts a fault and listens until it is proven active. Milliseconds as the client sees them, and as the journal has
 /// them.
 pub(crate) async fn start(world: &World, fault: &str, name: &str) -> Result<(f64, f64)> {
-    let (client, body) = (world.client.clone(), request(fault, name));
+    let (client, body) = (world.client.clone(), world.experiment(name, fault, &parameters(fault))?.into());
     // Subscribed before the request, so that no event is missed; the answer and the events race.
     let mut events = Box::pin(world.client.events(EventsQuery::default()));
     let heard = async {
         while let Some(event) = events.next().await {
             let (_, event) = event.context("read events")?;
-            if event.name == name {
-                if let Event::Injection(report) = &event.record.event {
-                    match report.state {
-                        InjectionState::Active => return Ok(event.record.elapsed_ms as f64),
-                        InjectionState::ApplyFailed => bail!("{fault}: {report:?}"),
-                        _ => {}
-                    }
-                }
+            let Event::Injection(report) = &event.record.event else { continue };
+            match report.state {
+                InjectionState::Active if event.name == name => return Ok(event.record.elapsed_ms as f64),
+                InjectionState::ApplyFailed if event.name == name => bail!("{fault}: {report:?}"),
+                _ => {}
             }
         }
         bail!("the events ended")
@@ -119,7 +105,11 @@ pub(crate) async fn start(world: &World, fault: &str, name: &str) -> Result<(f64
 pub(crate) async fn all_ready(world: &World) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
-        let query = chaos_api::TargetsQuery { app: Some("orchestrator".into()), ..Default::default() };
+        let query = chaos_api::TargetsQuery {
+            process_name: Some(chaos_demo::NAME.into()),
+            process_cmdline: world.app.family().map(str::to_owned),
+            ..Default::default()
+        };
         let preview = world.client.targets(&query).await.context("list targets")?;
         let ready = preview.instances.iter().filter(|one| one.ready && one.ports.len() >= 2).count();
         if ready == world.app.replicas.len() {

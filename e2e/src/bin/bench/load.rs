@@ -6,9 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use chaos_api::{CreateQuery, ExperimentBody, StopRequest};
-use chaos_core::duration::Span;
-use chaos_core::spec::{ExperimentKey, ShortRequest};
+use chaos_api::{CreateQuery, StopRequest};
+use chaos_core::spec::ExperimentKey;
 
 use crate::latency::all_ready;
 use crate::table::Row;
@@ -42,16 +41,7 @@ pub(crate) async fn measure(world: &mut World) -> Result<Vec<Row>> {
 async fn ours(world: &World, target: u32) -> Result<f64> {
     let name = format!("load-{target}");
     let parameters = serde_json::json!({ "load": format!("{target}%"), "cores": 1 });
-    let body = ExperimentBody::Short(ShortRequest {
-        name: name.clone(),
-        kind: "cpu_stress".into(),
-        target_app: Some("orchestrator".into()),
-        namespace: None,
-        duration: Some(Span::seconds(60)),
-        percent: None,
-        safety_threshold: Some(0.5),
-        parameters: parameters.as_object().cloned().unwrap_or_default(),
-    });
+    let body = world.experiment(&name, "cpu_stress", &parameters)?.into();
     world.client.create(&body, &CreateQuery::default()).await.context("create")?;
     let worker = worker(world).await?;
     let (begin, before) = (Instant::now(), cpu(worker)?);

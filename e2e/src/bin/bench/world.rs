@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chaos_api::{Client, Endpoint};
+use chaos_core::spec::Experiment;
 use chaos_demo::{Config, Handle, Orchestrator};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -44,6 +45,27 @@ impl World {
             .context("start orchestrator")?;
         let (server, address, client) = serve(state.path()).await?;
         Ok(Self { state, server, address, app, client })
+    }
+
+    /// An experiment with one fault on one replica of this application, whatever else runs under its name.
+    pub(crate) fn experiment(
+        &self,
+        name: &str,
+        fault: &str,
+        parameters: &serde_json::Value,
+    ) -> Result<Experiment> {
+        let document = serde_json::json!({
+            "apiVersion": chaos_core::spec::API_VERSION,
+            "kind": "Experiment",
+            "metadata": { "name": name },
+            "spec": {
+                "target": { "host": { "process": { "name": chaos_demo::NAME, "cmdline": self.app.family() } } },
+                "faults": [ { fault: parameters } ],
+                "duration": "60s",
+                "safety": { "threshold": 0.5 },
+            },
+        });
+        Ok(chaos_core::spec::parse_value(document)?)
     }
 
     /// Where the server listens.

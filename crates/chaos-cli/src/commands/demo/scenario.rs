@@ -36,18 +36,28 @@ impl Scenario {
         match self {
             Self::PodResilience => "== pod resilience: half of the replicas are killed",
             Self::ResourceLimits => "== resource limits: one replica is starved of CPU and memory",
-            Self::CircuitBreaker => "== circuit breaker: one replica answers nobody, and its health check passes",
-            Self::SafetyBlock => "== safety block: half of the replicas are frozen, and somebody wants to kill one more",
+            Self::CircuitBreaker => {
+                "== circuit breaker: one replica answers nobody, and its health check passes"
+            }
+            Self::SafetyBlock => {
+                "== safety block: half of the replicas are frozen, and somebody wants to kill one more"
+            }
         }
     }
 
     /// What to look at.
     pub(super) fn look_at(self) -> &'static str {
         match self {
-            Self::PodResilience => "look at: `load chaos`, hardly a request fails; `recovered after`, the supervisor's work",
+            Self::PodResilience => {
+                "look at: `load chaos`, hardly a request fails; `recovered after`, the supervisor's work"
+            }
             Self::ResourceLimits => "look at: the latency of `load` before and during; the others take over",
-            Self::CircuitBreaker => "look at: `load chaos`, a few slow requests until the circuit opens, then none",
-            Self::SafetyBlock => "look at: the verdict `blocked`, with the score and the signal to blame; nothing is touched",
+            Self::CircuitBreaker => {
+                "look at: `load chaos`, a few slow requests until the circuit opens, then none"
+            }
+            Self::SafetyBlock => {
+                "look at: the verdict `blocked`, with the score and the signal to blame; nothing is touched"
+            }
         }
     }
 
@@ -71,7 +81,8 @@ impl Scenario {
     /// Its documents, fitted to `app`: its addresses, and its own processes should another of that name be running.
     pub(super) fn documents(self, app: &Handle) -> Result<Vec<Experiment>, Failure> {
         let source = format!("scenario {}", self.name());
-        let mut documents = parse_documents(self.text()).map_err(|errors| Failure::Document { source, errors })?;
+        let mut documents =
+            parse_documents(self.text()).map_err(|errors| Failure::Document { source, errors })?;
         for document in &mut documents {
             let mark = app.family().map(str::to_owned);
             document.spec.target.host = Some(HostTarget::Process(ProcessMatch {
