@@ -27,6 +27,16 @@ pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
+/// A program that snapshots need and this machine lacks.
+#[must_use]
+pub fn missing_program() -> Option<&'static str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    // A plain user's path often lacks the administration folders.
+    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
+    ["nft", "tc"].into_iter().find(|name| !folders.iter().any(|folder| folder.join(name).is_file()))
+}
+
 /// The command that runs `program` in a room of its own; add its arguments.
 #[must_use]
 pub fn command(room: &Path, limit: Duration, program: &Path) -> Command {
@@ -45,6 +55,10 @@ pub fn command(room: &Path, limit: Duration, program: &Path) -> Command {
 pub fn hold(room: &str, marker: &str) -> bool {
     if is_inside() {
         return true;
+    }
+    if let Some(name) = missing_program() {
+        eprintln!("skipped: {name} is not installed");
+        return false;
     }
     let test = test_name(marker);
     let program = std::env::current_exe().expect("the path of this test");

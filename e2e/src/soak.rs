@@ -86,7 +86,12 @@ pub fn main() -> ExitCode {
 }
 
 /// Starts this program again in a room, with the same arguments.
+#[expect(clippy::print_stderr, reason = "the soak talks to whoever runs it")]
 fn enter() -> Result<ExitCode> {
+    if let Some(name) = room::missing_program() {
+        eprintln!("skipped: {name} is not installed");
+        return Ok(ExitCode::from(room::NO_ROOM));
+    }
     let program = std::env::current_exe().context("the path of this program")?;
     let room = program.with_file_name("room");
     let status = room::command(&room, LIMIT, &program)

@@ -96,11 +96,11 @@ impl World {
         Ok(Self { houses: vec![shared, apart], scope, before })
     }
 
-    /// Waits until nothing that acts on anybody differs from the start; what still does, and how long it took.
+    /// Waits until nothing that acts on anybody differs from the start.
     ///
     /// # Errors
     /// Something can't be read.
-    pub fn heal(&self, within: Duration) -> Result<(Vec<Difference>, Duration)> {
+    pub fn heal(&self, within: Duration) -> Result<Healing> {
         self.until(within, snapshot::matters)
     }
 
@@ -108,21 +108,19 @@ impl World {
     ///
     /// # Errors
     /// Something can't be read.
-    pub fn spotless(&self, within: Duration) -> Result<(Vec<Difference>, Duration)> {
-        self.until(within, <[Difference]>::to_vec)
+    pub fn spotless(&self, within: Duration) -> Result<Vec<Difference>> {
+        self.until(within, <[Difference]>::to_vec).map(|healing| healing.left)
     }
 
-    fn until(
-        &self,
-        within: Duration,
-        judge: impl Fn(&[Difference]) -> Vec<Difference>,
-    ) -> Result<(Vec<Difference>, Duration)> {
+    fn until(&self, within: Duration, judge: impl Fn(&[Difference]) -> Vec<Difference>) -> Result<Healing> {
         let begun = Instant::now();
+        let mut last = Vec::new();
         loop {
-            let differences = judge(&snapshot::diff(&self.before, &Snapshot::take(&self.scope)?));
-            if differences.is_empty() || begun.elapsed() >= within {
-                return Ok((differences, begun.elapsed()));
+            let left = judge(&snapshot::diff(&self.before, &Snapshot::take(&self.scope)?));
+            if left.is_empty() || begun.elapsed() >= within {
+                return Ok(Healing { left, last, took: begun.elapsed() });
             }
+            last = left;
             std::thread::sleep(POLL);
         }
     }
@@ -141,6 +139,17 @@ impl World {
     pub fn victims(&self) -> Vec<u32> {
         self.houses.iter().flat_map(|house| house.handle.processes()).collect()
     }
+}
+
+/// How a wait for the start's state ended.
+#[derive(Debug)]
+pub struct Healing {
+    /// What still differs.
+    pub left: Vec<Difference>,
+    /// What differed at the last look before the end.
+    pub last: Vec<Difference>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// A picture that is the same twice in a row.

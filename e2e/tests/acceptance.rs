@@ -168,6 +168,18 @@ fn a_health_of_one_half_blocks_the_start_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_signal_without_a_number_is_no_health() {
+    e2e::in_a_room!();
+    let (mut terminal, _house) = scene();
+    let Some(_prometheus) = prometheus(&terminal) else { return };
+    for (name, query) in [("not-a-number", "vector(0/0)"), ("nothing", "no_such_metric")] {
+        let config = terminal.file("config.yaml", &HALF_HEALTHY.replace("vector(0.5)", query));
+        terminal.environment = vec![("CHAOS_CONFIG_FILE".to_owned(), config)];
+        terminal.expect(5, &["run", "--type", "pod_kill", "--name", name, "--duration", "1"]);
+    }
+}
+
+#[test]
 fn a_prometheus_that_does_not_answer_is_no_health() {
     e2e::in_a_room!();
     let (mut terminal, _house) = scene();
@@ -240,6 +252,38 @@ fn a_target_that_matches_nothing_is_exit_2_and_names_the_apps() {
     let ended =
         terminal.expect(2, &["run", "--type", "pod_kill", "--name", "none", "--target-app", "nobody"]);
     assert!(ended.errors.contains("orchestrator"), "{ended:?}");
+}
+
+#[test]
+fn the_api_creates_refuses_a_name_in_use_and_stops() {
+    e2e::in_a_room!();
+    let (terminal, _house) = scene();
+    let _server = terminal.serve();
+    let token = std::fs::read_to_string(terminal.state.join("token")).unwrap();
+    let post = |path: &str, body: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {SERVER}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            token.trim(),
+            body.len()
+        );
+        exchange(SERVER, &format!("{head}{body}")).unwrap()
+    };
+    let short = r#"{"name":"api","type":"process_pause","target_app":"orchestrator","duration":60}"#;
+    let (status, body) = post("/api/v1/experiments", short);
+    assert_eq!(status, 201, "{body}");
+    let (status, body) = post("/api/v1/experiments", short);
+    assert_eq!(status, 409, "{body}");
+    assert!(body.contains("name_in_use"), "{body}");
+    let (status, body) = post("/api/v1/experiments", r#"{"name":"api","colour":"red"}"#);
+    assert_eq!(status, 422, "{body}");
+    terminal.wait_for_phase("api", "active");
+    let (status, body) = post("/api/v1/stop", r#"{"reason":"a test"}"#);
+    assert_eq!(status, 200, "{body}");
+    let stopped: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(stopped["runs"][0]["unproven"], serde_json::json!([]), "{body}");
+    let (status, body) = post("/api/v1/experiments", &"x".repeat(10 << 20));
+    assert_eq!(status, 413, "{body}");
 }
 
 #[test]

@@ -2,14 +2,16 @@
 //!
 //! Owns the state machine ([`RunState::step`]), tolerance and verdict. It never acts: effects are data.
 
+mod event;
 mod state;
 mod step;
 pub mod tolerance;
 mod types;
 mod verdict;
 
+pub use event::{Effect, Event, Resolution, Timer};
 pub use state::{Injection, ItemState, RunState};
-pub use step::{Effect, Event, IllegalEvent, REVERT_TIMEOUT, Resolution, Timer, UNKNOWN_HEALTH_MAX};
+pub use step::{IllegalEvent, REVERT_TIMEOUT, UNKNOWN_HEALTH_MAX};
 pub use tolerance::{Judgement, LatencyCount, ProbeSample, Tally};
 pub use types::{InjectionId, InjectionState, Phase, RunId, Status, Stop, StopCause, Verdict};
 pub use verdict::{Failure, Outcome};

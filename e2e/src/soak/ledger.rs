@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::snapshot::Difference;
+use crate::world::Healing;
 
 /// More residues than this end a soak.
 const RESIDUES_MAX: usize = 50;
@@ -25,6 +26,7 @@ pub(super) enum When {
 pub(super) struct Ledger {
     kills: BTreeMap<String, u32>,
     healed: Vec<Duration>,
+    slowest: String,
     residues: Vec<String>,
     /// How many of them were there before and after the next start.
     before_after: (u32, u32),
@@ -41,8 +43,12 @@ impl Ledger {
         self.kills.values().sum()
     }
 
-    pub(super) fn healed(&mut self, took: Duration) {
-        self.healed.push(took);
+    pub(super) fn healed(&mut self, case: &str, healing: &Healing) {
+        if self.healed.iter().all(|took| *took < healing.took) {
+            let last: Vec<String> = healing.last.iter().map(ToString::to_string).collect();
+            self.slowest = format!("{case}; the last to go: {}", last.join("; "));
+        }
+        self.healed.push(healing.took);
     }
 
     pub(super) fn swept(&mut self, differences: &[Difference]) {
@@ -100,6 +106,7 @@ impl Ledger {
             self.healed.get(index).copied().unwrap_or_default().as_millis()
         };
         println!("time to heal: p50 {} ms, p99 {} ms, max {} ms", at(0.5), at(0.99), at(1.0));
+        println!("slowest to heal: {}", self.slowest);
         println!("soak: {} kills, {} residues", self.kills(), self.residues.len());
         if self.residues.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -152,16 +152,16 @@ fn next_start(chaos: &Path, world: &World, case: &str, ledger: &mut Ledger) -> R
         let _ = server.kill();
         let _ = server.wait();
     }
-    let (left, _) = world.spotless(RECOVERED_WITHIN)?;
+    let left = world.spotless(RECOVERED_WITHIN)?;
     ledger.residue(case, When::AfterRecover, &left);
     Ok(())
 }
 
 /// Waits for the kernel and the living.
 fn heal(world: &World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
-    let (left, took) = world.heal(lease + SLACK)?;
-    ledger.residue(case, When::BeforeRecover, &left);
-    ledger.healed(took);
+    let healing = world.heal(lease + SLACK)?;
+    ledger.residue(case, When::BeforeRecover, &healing.left);
+    ledger.healed(case, &healing);
     Ok(())
 }
 
@@ -175,7 +175,7 @@ pub(super) fn judge(
     ledger: &mut Ledger,
 ) -> Result<()> {
     heal(world, case, lease, ledger)?;
-    let (for_recover, _) = world.spotless(Duration::ZERO)?;
+    let for_recover = world.spotless(Duration::ZERO)?;
     ledger.swept(&for_recover);
     for state in world.scope.states.clone() {
         if let Some(chaos) = chaos {
@@ -192,7 +192,7 @@ pub(super) fn judge(
             }
         }
     }
-    let (left, _) = world.spotless(RECOVERED_WITHIN)?;
+    let left = world.spotless(RECOVERED_WITHIN)?;
     ledger.residue(case, When::AfterRecover, &left);
     if !left.is_empty() {
         world.accept()?;

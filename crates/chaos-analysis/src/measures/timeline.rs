@@ -145,6 +145,7 @@ fn failure_text(failure: &chaos_core::run::Failure) -> String {
         Failure::Target(text)
         | Failure::Node(text)
         | Failure::Apply(text)
+        | Failure::Lost(text)
         | Failure::Baseline(text)
         | Failure::BaselineWithoutData(text)
         | Failure::Recovery(text)

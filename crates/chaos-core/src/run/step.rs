@@ -13,11 +13,11 @@
 //!     └──────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod recovery;
+
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use super::event::{Effect, Event, Resolution, Timer};
 use super::state::{Injection, ItemState, RunState};
 use super::tolerance::{Judgement, ProbeSample, judge};
 use super::types::{InjectionId, InjectionState, Phase, Stop, StopCause};
@@ -25,132 +25,15 @@ use super::verdict::{Failure, conclude};
 use crate::duration::Span;
 use crate::journal::RunHeader;
 use crate::port::InjectionReport;
-use crate::safety::{Decision, Health, Score};
+use crate::safety::{Health, Score};
 use crate::spec::{Fault, ProbePhase};
-use crate::target::{Instance, Selection};
+use crate::target::Instance;
 
 /// How long an undo may take before the run is called incomplete. The node goes on trying.
 pub const REVERT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A run goes on through this many samples in a row without a known health score; the next one stops it.
 pub const UNKNOWN_HEALTH_MAX: u32 = 2;
-
-/// What happened to a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// It left the queue.
-    Started,
-    /// The target was resolved, health measured, the gates asked.
-    Resolved(Box<Resolution>),
-    /// It can't be carried out.
-    Failed(Failure),
-    /// Measurements of a probe.
-    Probed(ProbeSample),
-    /// Every `before` probe was measured for as long as asked.
-    BaselineEnded,
-    /// A node reports a change.
-    Injection(InjectionReport),
-    /// A timer went off.
-    Elapsed(Timer),
-    /// Another draw for a fault that repeats.
-    Redrawn {
-        /// Entry of `spec.faults`.
-        item: usize,
-        /// What was drawn; empty when the cap leaves no room.
-        chosen: Vec<Instance>,
-    },
-    /// Health was measured.
-    Health {
-        /// Score and signals.
-        health: Health,
-        /// Ready instances of the target now.
-        ready: usize,
-    },
-    /// It shall end now.
-    StopRequested(Stop),
-}
-
-/// Everything that was found out before a start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Resolution {
-    /// Ids of the instances that match.
-    pub matching: Vec<String>,
-    /// How many of them are ready.
-    pub ready: usize,
-    /// The fewest ports that any ready one listens on: a new instance with fewer is still starting.
-    #[serde(default)]
-    pub ports_min: usize,
-    /// What was drawn.
-    pub selection: Selection,
-    /// The drawn instances.
-    pub chosen: Vec<Instance>,
-    /// Score and signals.
-    pub health: Health,
-    /// What the gates said.
-    pub decisions: Vec<Decision>,
-}
-
-/// What is to be done next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Resolve the target, measure health, ask the gates; answer [`Event::Resolved`] or [`Event::Failed`].
-    Resolve,
-    /// Measure every probe of this phase, and no longer those of another; `once`: a single sample of each, then
-    /// [`Event::BaselineEnded`].
-    Measure {
-        /// The phase.
-        phase: ProbePhase,
-        /// A single sample of each.
-        once: bool,
-    },
-    /// Measure nothing any more.
-    StopMeasuring,
-    /// Measure health every so often, until [`Effect::Finish`]; answer [`Event::Health`].
-    WatchHealth {
-        /// Time between two samples.
-        every: Span,
-    },
-    /// Send [`Event::Elapsed`] after this time.
-    SetTimer {
-        /// Which.
-        timer: Timer,
-        /// How long.
-        after: Span,
-    },
-    /// Ask the node to start these.
-    Inject(Vec<InjectionId>),
-    /// Ask the node to undo these.
-    Revert(Vec<InjectionId>),
-    /// Draw again; answer [`Event::Redrawn`].
-    Redraw {
-        /// Entry of `spec.faults`.
-        item: usize,
-        /// Number of the draw, from 1.
-        draw: u32,
-    },
-    /// There is an outcome: stop everything that belongs to the run.
-    Finish,
-}
-
-/// Timers of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Timer {
-    /// The baseline was long enough.
-    Baseline,
-    /// The experiment's duration is over.
-    Run,
-    /// The own duration of an entry of `spec.faults` is over.
-    Item(usize),
-    /// An entry repeats.
-    Repeat(usize),
-    /// The undo takes too long.
-    Revert,
-    /// Recovery takes too long.
-    Recovery,
-}
 
 /// An event that can't happen in a phase: a defect of ours or a damaged journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -226,24 +109,6 @@ impl RunState {
             (phase, event) => return Err(IllegalEvent { phase, event: event.name() }),
         }
         Ok(step.effects)
-    }
-}
-
-impl Event {
-    /// Its name, for people.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Started => "started".into(),
-            Self::Resolved(_) => "resolved".into(),
-            Self::Failed(failure) => format!("failed ({failure:?})"),
-            Self::Probed(sample) => format!("probed {}", sample.probe),
-            Self::BaselineEnded => "baseline ended".into(),
-            Self::Injection(report) => format!("injection {} {}", report.injection, report.state),
-            Self::Elapsed(timer) => format!("elapsed {timer:?}"),
-            Self::Redrawn { item, .. } => format!("redrawn {item}"),
-            Self::Health { .. } => "health".into(),
-            Self::StopRequested(stop) => format!("stop requested by {:?}", stop.cause),
-        }
     }
 }
 
@@ -373,6 +238,10 @@ impl Step<'_> {
                 );
             }
             InjectionState::RevertFailed if broken => self.revert(run),
+            InjectionState::Reverted if broken && report.error.is_some() => {
+                let text = report.error.unwrap_or_default();
+                self.fail(run, Failure::Lost(format!("{}: {text}", self.describe(&run.injections[index]))));
+            }
             InjectionState::TargetGone if broken => {
                 let gone = |injection: &Injection| injection.state == InjectionState::TargetGone;
                 if run.injections.iter().all(gone) {
@@ -387,6 +256,15 @@ impl Step<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The fault and whom it hits.
+    fn describe(&self, injection: &Injection) -> String {
+        format!(
+            "{} on {}",
+            self.header.experiment.spec.faults[injection.item].fault.kind(),
+            injection.instance.id
+        )
     }
 
     /// Writes a report into the state; a final state is never left. `None` when no such injection exists.
@@ -579,41 +457,6 @@ impl Step<'_> {
             injection.error = Some(format!("no proof of the undo within {}", Span(REVERT_TIMEOUT)));
         }
         self.reverted_if_all_ended(run);
-    }
-
-    fn health_while_recovering(&mut self, run: &mut RunState, health: Health, ready: usize) {
-        run.ready_now = ready;
-        let safe = match &health.score {
-            Score::Known(score) => *score >= self.header.threshold,
-            Score::Unknown(_) | Score::NotEvaluated => false,
-        };
-        run.health = Some(health);
-        let after = |probe: &&crate::spec::Probe| probe.runs_in(ProbePhase::After);
-        let probes_pass = self.header.experiment.spec.probes.iter().filter(after).all(|probe| {
-            run.tally(&probe.name, ProbePhase::After).measured > 0
-                && run.judge_after(probe) == Judgement::Within
-        });
-        if !(safe && probes_pass && ready >= run.ready_before) {
-            run.steady_ms = None;
-            return;
-        }
-        let since = *run.steady_ms.get_or_insert(self.at_ms);
-        let hold = self.header.experiment.spec.recovery.hold;
-        if self.at_ms - since >= u64::try_from(hold.0.as_millis()).unwrap_or(u64::MAX) {
-            run.recovered_ms = Some(since);
-            self.finish(run);
-        }
-    }
-
-    fn recovery_timed_out(&mut self, run: &mut RunState) {
-        let timeout = self.header.experiment.spec.recovery.timeout;
-        let health =
-            run.health.as_ref().map(|health| health.explain(self.header.threshold)).unwrap_or_default();
-        run.failure = Some(Failure::Recovery(format!(
-            "not recovered within {timeout}: {} of {} instances ready, {health}",
-            run.ready_now, run.ready_before
-        )));
-        self.finish(run);
     }
 
     /// Ends a run that can't be carried out; what may have been applied is undone first.

@@ -21,6 +21,8 @@ pub enum Failure {
     Node(String),
     /// A fault could not be applied or proven; it is proven undone.
     Apply(String),
+    /// A fault ended before its time, by another hand than ours.
+    Lost(String),
     /// Gates refused.
     Gates(Vec<String>),
     /// Steady state did not hold before anything was broken.
@@ -136,6 +138,7 @@ fn ended_early(state: &RunState, outcome: &dyn Fn(Verdict, String) -> Outcome) -
         Failure::Node(text) | Failure::Apply(text) | Failure::Abandoned(text) => {
             outcome(Verdict::Error, text.clone())
         }
+        Failure::Lost(text) => outcome(Verdict::Inconclusive, format!("a fault did not last: {text}")),
         Failure::Gates(texts) => outcome(Verdict::Blocked, texts.join("; ")),
         Failure::Baseline(text) => {
             outcome(Verdict::Blocked, format!("no steady state before the start: {text}"))
