@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use chaos_agent::local::{LocalConfig, LocalNode};
 use chaos_api::{Client, ClientError, Endpoint, ProblemCode};
-use chaos_core::port::{InjectionReport, Owner};
+use chaos_core::port::Owner;
 use chaos_server::{Listen, RunningServer, ServerConfig, StartError};
 
 use crate::commands::serve;
 use crate::config::Settings;
 use crate::exit::Failure;
-use crate::output::{Output, complain};
+use crate::output::Output;
 
 /// The longest path that a Unix socket may have, with room for the byte at its end.
 const SOCKET_PATH_MAX: usize = 100;
@@ -226,8 +226,6 @@ pub(crate) async fn start(
     out: &Output,
 ) -> Result<RunningServer, StartError> {
     let state_dir = settings.state.value.clone();
-    let swept = sweep(&state_dir);
-    serve::say_swept(&swept, out);
     let node = LocalNode::new(LocalConfig::new(&state_dir));
     let config = ServerConfig {
         state_dir,
@@ -237,9 +235,10 @@ pub(crate) async fn start(
         config: settings.service(),
         token: None,
         node: Arc::new(node),
-        swept,
     };
-    chaos_server::start(config).await
+    let server = chaos_server::start(config).await?;
+    serve::say_swept(&server.swept, out);
+    Ok(server)
 }
 
 /// Why the service of this process does not start, in words for whoever asked for a server.
@@ -252,17 +251,6 @@ pub(crate) fn start_failure(error: StartError) -> Failure {
             Failure::usage(error.to_string())
         }
         error => Failure::Other(error.into()),
-    }
-}
-
-/// Records that can't be listed are told by whoever starts next to them: here it is only a start.
-fn sweep(state: &Path) -> Vec<InjectionReport> {
-    match chaos_agent::sweep::recover(state, false) {
-        Ok(reports) => reports,
-        Err(error) => {
-            complain(&format!("cannot look for what a dead process left: {error}"));
-            Vec::new()
-        }
     }
 }
 

@@ -67,8 +67,6 @@ pub struct ServerConfig {
     pub token: Option<Token>,
     /// Where faults are done.
     pub node: Arc<dyn Node>,
-    /// What was undone by the caller before, if it was; what is left is undone at the start.
-    pub swept: Vec<InjectionReport>,
 }
 
 /// Why a service did not start. Nothing is left behind.
@@ -167,6 +165,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         return Err(StartError::NotLoopback { address });
     }
     config.config.check().map_err(StartError::Config)?;
+    raise_open_files();
     let prometheus = signals(&config.config)?;
     let mut lock = blocking({
         let state_dir = config.state_dir.clone();
@@ -218,6 +217,15 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
     Ok(serve(app, listener, lock, address, swept))
 }
 
+/// Lets this process open as many files as it may: a target that hangs holds a connection for each request of a load
+/// until it times out, and the usual soft limit would be what fails first. Without the right nothing changes.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 fn serve(
     app: Arc<App>,
     listener: Listener,
@@ -244,8 +252,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 async fn sweep(config: &ServerConfig) -> Result<Vec<InjectionReport>, StartError> {
     let state_dir = config.state_dir.clone();
     let found = blocking(move || chaos_agent::sweep::recover(&state_dir, true)).await;
-    let mut swept = config.swept.clone();
-    swept.extend(found.map_err(|error| StartError::Sweep { reason: error.to_string() })?);
+    let swept = found.map_err(|error| StartError::Sweep { reason: error.to_string() })?;
     for report in &swept {
         tracing::warn!(injection = %report.injection, state = %report.state, error = ?report.error, "left by a dead process");
     }

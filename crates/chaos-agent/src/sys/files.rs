@@ -41,7 +41,8 @@ pub fn fsync_create(path: &Path, bytes: &[u8]) -> Result<(), SysError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         std::fs::rename(&temporary, path)?;
         // Flushing the file after its renaming takes both to the disk in one commit of a journal.

@@ -23,7 +23,8 @@ const LOOPBACK_INDEX: i32 = 1;
 pub fn enter_private_namespaces() -> Result<(), SysError> {
     let (user, group) = (getuid(), getgid());
     let attempted = "enter a user and network namespace of our own";
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|error| SysError::io(attempted, error))?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
+        .map_err(|error| SysError::io(attempted, error))?;
     for (file, text) in [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {user} 1")),
@@ -51,7 +52,8 @@ fn loopback_up() -> Result<(), nix::Error> {
     sendto(route.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     let mut answer = [0u8; 128];
     let length = recv(route.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    let code = answer.get(16..20).filter(|_| length >= 20).map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+    let code =
+        answer.get(16..20).filter(|_| length >= 20).map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
     match code {
         Some(0) => Ok(()),
         Some(negative) => Err(nix::Error::from_raw(-negative)),

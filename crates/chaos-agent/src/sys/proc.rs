@@ -337,7 +337,9 @@ pub fn children(pid: i32) -> Option<Vec<i32>> {
     let mut found = Vec::new();
     for tid in threads(pid).ok()? {
         match read_process(pid, &format!("task/{tid}/children")) {
-            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok())),
+            Ok(text) => {
+                found.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()))
+            }
             // A thread that ended meanwhile has handed its children on.
             Err(_) if tid != pid => {}
             Err(_) => return None,
@@ -400,7 +402,10 @@ pub fn memory() -> Result<Memory, SysError> {
         value.split_ascii_whitespace().next()?.parse().ok()
     };
     let (Some(total), Some(available)) = (kibibytes("MemTotal"), kibibytes("MemAvailable")) else {
-        return Err(SysError::Malformed { path: path.to_owned(), what: "no MemTotal or MemAvailable".to_owned() });
+        return Err(SysError::Malformed {
+            path: path.to_owned(),
+            what: "no MemTotal or MemAvailable".to_owned(),
+        });
     };
     Ok(Memory { total_bytes: total * 1024, available_bytes: available * 1024 })
 }

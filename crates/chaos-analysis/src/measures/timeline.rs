@@ -83,7 +83,7 @@ impl Timeline {
         match event {
             Event::Started => Some("started".into()),
             Event::Resolved(resolution) => Some(resolved(header, resolution)),
-            Event::Failed(failure) => Some(format!("failed: {}", failure_text(failure))),
+            Event::Failed(failure) => Some(format!("failed: {}", failure.to_string())),
             Event::Probed(sample) => self.probed(sample),
             Event::BaselineEnded | Event::Elapsed(Timer::Baseline) => {
                 (before == Phase::Baseline).then(|| "the baseline is measured".into())
@@ -137,21 +137,6 @@ fn resolved(header: &RunHeader, resolution: &Resolution) -> String {
         named(&selection.chosen),
         health.explain(header.threshold)
     )
-}
-
-fn failure_text(failure: &chaos_core::run::Failure) -> String {
-    use chaos_core::run::Failure;
-    match failure {
-        Failure::Target(text)
-        | Failure::Node(text)
-        | Failure::Apply(text)
-        | Failure::Lost(text)
-        | Failure::Baseline(text)
-        | Failure::BaselineWithoutData(text)
-        | Failure::Recovery(text)
-        | Failure::Abandoned(text) => text.clone(),
-        Failure::Gates(texts) => texts.join("; "),
-    }
 }
 
 fn injection(header: &RunHeader, state: &RunState, report: &InjectionReport) -> String {

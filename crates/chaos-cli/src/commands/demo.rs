@@ -172,7 +172,9 @@ async fn run_all(
         match one(*scenario, app, &connection.client, signals, out).await {
             Ok((detail, None)) => {
                 let report = write_report(&connection.client, &detail, &settings.state.value).await?;
-                out.text(&show::experiment(&detail, out))?;
+                // The demo has a state folder of its own, so its report is found by its path.
+                let hint = format!("chaos report {}", detail.record.name);
+                out.text(&show::experiment(&detail, out).replace(&hint, &report.display().to_string()))?;
                 shown.push(Shown { scenario: *scenario, detail, report });
             }
             Ok((_, Some(code))) => {

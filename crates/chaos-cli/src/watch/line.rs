@@ -3,7 +3,7 @@
 //! Owns the words. It never prints.
 
 use chaos_core::journal::Record;
-use chaos_core::run::{Effect, Event, Failure, InjectionState, Resolution, Timer};
+use chaos_core::run::{Effect, Event, InjectionState, Resolution, Timer};
 use chaos_core::spec::ProbePhase;
 
 /// An event in words.
@@ -26,7 +26,7 @@ fn words(event: &Event) -> Option<(String, bool)> {
     Some(match event {
         Event::Started => ("started".to_owned(), true),
         Event::Resolved(resolution) => (resolved(resolution), false),
-        Event::Failed(failure) => (failed(failure), false),
+        Event::Failed(failure) => (failure.to_string(), false),
         Event::BaselineEnded => ("baseline measured".to_owned(), false),
         Event::Injection(report) => {
             let proof = report.evidence.last().map(|one| format!(" ({}: {})", one.source, one.observed));
@@ -106,19 +106,6 @@ fn resolved(resolution: &Resolution) -> String {
         resolution.selection.seed,
         refused.concat()
     )
-}
-
-fn failed(failure: &Failure) -> String {
-    match failure {
-        Failure::Gates(texts) => format!("blocked: {}", texts.join("; ")),
-        Failure::Baseline(text) => format!("blocked, no steady state before the start: {text}"),
-        Failure::Target(text)
-        | Failure::Node(text)
-        | Failure::Apply(text)
-        | Failure::BaselineWithoutData(text)
-        | Failure::Recovery(text)
-        | Failure::Abandoned(text) => text.clone(),
-    }
 }
 
 /// What is done next, where the event alone does not say it.

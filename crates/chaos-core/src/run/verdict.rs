@@ -2,6 +2,8 @@
 //!
 //! Owns the order in which findings count. It never looks at anything but the state of the run.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,22 @@ pub enum Failure {
     Recovery(String),
     /// A process died and took the run with it; everything was undone.
     Abandoned(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gates(texts) => f.write_str(&texts.join("; ")),
+            Self::Baseline(text) => write!(f, "no steady state before the start: {text}"),
+            Self::Lost(text) => write!(f, "a fault did not last: {text}"),
+            Self::Target(text)
+            | Self::Node(text)
+            | Self::Apply(text)
+            | Self::BaselineWithoutData(text)
+            | Self::Recovery(text)
+            | Self::Abandoned(text) => f.write_str(text),
+        }
+    }
 }
 
 /// The end of a run.
@@ -110,9 +128,7 @@ pub(super) fn conclude(header: &RunHeader, state: &RunState) -> Outcome {
             }
         }
     }
-    if let Some(Failure::Recovery(text)) = &state.failure {
-        deviations.push(text.clone());
-    }
+    deviations.extend(state.failure.as_ref().map(ToString::to_string));
     if !deviations.is_empty() {
         return outcome(Verdict::Deviated, deviations.join("; "));
     }
@@ -133,19 +149,17 @@ fn ended_early(state: &RunState, outcome: &dyn Fn(Verdict, String) -> Outcome) -
         let interrupted = stop.cause == StopCause::Interrupt;
         return Some(Outcome { interrupted, ..outcome(Verdict::Stopped, stop.reason.clone()) });
     }
-    Some(match state.failure.as_ref()? {
-        Failure::Target(text) => Outcome { target_not_found: true, ..outcome(Verdict::Error, text.clone()) },
-        Failure::Node(text) | Failure::Apply(text) | Failure::Abandoned(text) => {
-            outcome(Verdict::Error, text.clone())
+    let failure = state.failure.as_ref()?;
+    let verdict = match failure {
+        Failure::Target(_) => {
+            return Some(Outcome { target_not_found: true, ..outcome(Verdict::Error, failure.to_string()) });
         }
-        Failure::Lost(text) => outcome(Verdict::Inconclusive, format!("a fault did not last: {text}")),
-        Failure::Gates(texts) => outcome(Verdict::Blocked, texts.join("; ")),
-        Failure::Baseline(text) => {
-            outcome(Verdict::Blocked, format!("no steady state before the start: {text}"))
-        }
-        Failure::BaselineWithoutData(text) => outcome(Verdict::Inconclusive, text.clone()),
+        Failure::Node(_) | Failure::Apply(_) | Failure::Abandoned(_) => Verdict::Error,
+        Failure::Gates(_) | Failure::Baseline(_) => Verdict::Blocked,
+        Failure::Lost(_) | Failure::BaselineWithoutData(_) => Verdict::Inconclusive,
         Failure::Recovery(_) => return None,
-    })
+    };
+    Some(outcome(verdict, failure.to_string()))
 }
 
 fn phase_name(phase: ProbePhase) -> &'static str {

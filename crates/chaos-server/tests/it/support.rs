@@ -35,7 +35,6 @@ pub(crate) fn config(state_dir: PathBuf, node: Arc<dyn Node>) -> ServerConfig {
         config: FileConfig::default(),
         token: None,
         node,
-        swept: Vec::new(),
     }
 }
 

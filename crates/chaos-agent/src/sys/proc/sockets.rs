@@ -79,7 +79,9 @@ pub fn sockets(pids: &[i32]) -> Result<Sockets, SysError> {
 pub fn sockets_of_groups<const N: usize>(groups: [&[i32]; N]) -> Result<[Sockets; N], SysError> {
     // One table serves all processes of a network namespace.
     let mut namespaces: BTreeMap<u64, (i32, [BTreeSet<u64>; N])> = BTreeMap::new();
-    for (group, pid) in groups.iter().enumerate().flat_map(|(group, pids)| pids.iter().map(move |pid| (group, *pid))) {
+    for (group, pid) in
+        groups.iter().enumerate().flat_map(|(group, pids)| pids.iter().map(move |pid| (group, *pid)))
+    {
         let inodes = match socket_inodes(pid) {
             Ok(inodes) if inodes.is_empty() => continue,
             Ok(inodes) => inodes,
@@ -88,7 +90,8 @@ pub fn sockets_of_groups<const N: usize>(groups: [&[i32]; N]) -> Result<[Sockets
         };
         match super::namespace_inode(pid, "net") {
             Ok(namespace) => {
-                let (_, wanted) = namespaces.entry(namespace).or_insert_with(|| (pid, [(); N].map(|()| BTreeSet::new())));
+                let (_, wanted) =
+                    namespaces.entry(namespace).or_insert_with(|| (pid, [(); N].map(|()| BTreeSet::new())));
                 wanted.get_mut(group).into_iter().for_each(|wanted| wanted.extend(&inodes));
             }
             Err(error) if error.is_gone() => {}
