@@ -83,7 +83,7 @@ impl Timeline {
         match event {
             Event::Started => Some("started".into()),
             Event::Resolved(resolution) => Some(resolved(header, resolution)),
-            Event::Failed(failure) => Some(format!("failed: {}", failure.to_string())),
+            Event::Failed(failure) => Some(format!("failed: {}", failure)),
             Event::Probed(sample) => self.probed(sample),
             Event::BaselineEnded | Event::Elapsed(Timer::Baseline) => {
                 (before == Phase::Baseline).then(|| "the baseline is measured".into())

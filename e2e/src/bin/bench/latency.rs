@@ -121,9 +121,10 @@ pub(crate) async fn all_ready(world: &World) -> Result<()> {
 }
 
 /// Kills server and holder at once during a partition and waits for traffic, with nothing of ours started again.
-pub(crate) async fn kernel_alone(world: &mut World) -> Result<Row> {
+pub(crate) async fn kernel_alone(world: &mut World) -> Result<Vec<Row>> {
     all_ready(world).await?;
     start(world, "network_partition", "kernel-alone").await?;
+    let holder = crate::size::of_holder(world)?;
     let blocked = |world: &World| -> Vec<std::net::SocketAddr> {
         world.traffic_ports().into_iter().filter(|port| !connects(port)).collect()
     };
@@ -137,12 +138,13 @@ pub(crate) async fn kernel_alone(world: &mut World) -> Result<Row> {
     let took = begin.elapsed();
     world.restart().await?;
     let reach = KERNEL_LEASE + KERNEL_SLACK;
-    Ok(Row::new(
+    let healed = Row::new(
         "network_partition: everything of ours killed → traffic back by the kernel alone",
         format!("{:.2} s", took.as_secs_f64()),
         format!("≤ lease of the elements ({} s) + 100 ms", KERNEL_LEASE.as_secs()),
         took <= reach,
-    ))
+    );
+    Ok(vec![healed, holder])
 }
 
 /// One attempt of at most 50 ms.

@@ -29,7 +29,7 @@ async fn main() -> Result<ExitCode> {
         rows.extend(latency::measure(&mut world, fault, ROUNDS).await?);
     }
     eprintln!("everything of ours killed during a partition …");
-    rows.push(latency::kernel_alone(&mut world).await?);
+    rows.extend(latency::kernel_alone(&mut world).await?);
     eprintln!("CPU load, 10 s each, beside stress-ng …");
     rows.extend(load::measure(&mut world).await?);
     world.stop().await?;

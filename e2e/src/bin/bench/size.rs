@@ -11,9 +11,11 @@ use crate::table::{Row, quantile};
 use crate::world::{World, program};
 
 const SERVER_MIB: f64 = 25.0;
+const HOLDER_MIB: f64 = 4.0;
 const VERSION_MS: f64 = 10.0;
 const BINARY_MIB: f64 = 30.0;
 const JITTER_MS: f64 = 5.0;
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// Resident memory of an idle server.
 pub(crate) fn of_server(world: &World) -> Result<Vec<Row>> {
@@ -24,6 +26,20 @@ pub(crate) fn of_server(world: &World) -> Result<Vec<Row>> {
         format!("≤ {SERVER_MIB} MiB"),
         resident <= SERVER_MIB,
     )])
+}
+
+/// Resident memory of the one fault process that is there now.
+pub(crate) fn of_holder(world: &World) -> Result<Row> {
+    let holder = *world.holders().first().context("there is no fault process")?;
+    let resident = resident_mib(holder)?;
+    let private =
+        chaos_agent::sys::proc::private_bytes(holder).context("read its private pages")? as f64 / MIB;
+    Ok(Row::new(
+        "resident memory, one fault process",
+        format!("{resident:.1} MiB, {private:.1} MiB of it not shared with the server"),
+        format!("≤ {HOLDER_MIB} MiB"),
+        resident <= HOLDER_MIB,
+    ))
 }
 
 /// `VmRSS` in MiB.
@@ -49,7 +65,7 @@ pub(crate) fn of_program() -> Result<Vec<Row>> {
         times.push(begin.elapsed().as_secs_f64() * 1000.0);
     }
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-    let bytes = std::fs::metadata(&chaos).context("look at the program")?.len() as f64 / (1024.0 * 1024.0);
+    let bytes = std::fs::metadata(&chaos).context("look at the program")?.len() as f64 / MIB;
     Ok(vec![
         Row::new(
             "chaos --version, 100 times",
@@ -71,14 +87,19 @@ pub(crate) fn probe_jitter() -> Result<Row> {
     let example = program("examples/jitter")?;
     let output = Command::new(&example).stdin(Stdio::null()).output().context("run the jitter example")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let p99 = text
-        .split_whitespace()
-        .skip_while(|word| !word.starts_with("p99"))
-        .nth(1)
-        .and_then(|word| word.trim_end_matches("ms").parse::<f64>().ok());
+    // The first line is of http probes: "… late p50 659µs, p99 1.982ms, max …".
+    let p99 = text.split("p99 ").nth(1).and_then(|rest| rest.split(',').next()).and_then(milliseconds);
     let what = "probes: 1,000 a second over 10 s, start-time jitter p99";
     Ok(match p99 {
         Some(p99) => Row::new(what, format!("{p99:.2} ms"), format!("≤ {JITTER_MS} ms"), p99 <= JITTER_MS),
         None => Row::new(what, format!("no figure in {:?}", text.trim()), format!("≤ {JITTER_MS} ms"), false),
     })
+}
+
+/// Reads `659µs`, `1.982ms`, `1.2s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let text = text.trim();
+    [("ms", 1.0), ("µs", 0.001), ("ns", 0.000_001), ("s", 1000.0)]
+        .into_iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit)?.parse::<f64>().ok().map(|number| number * factor))
 }
