@@ -26,7 +26,7 @@ use crate::duration::Span;
 use crate::journal::RunHeader;
 use crate::port::InjectionReport;
 use crate::safety::{Health, Score};
-use crate::spec::{Fault, ProbePhase};
+use crate::spec::{Fault, FaultKind, ProbePhase};
 use crate::target::Instance;
 
 /// How long an undo may take before the run is called incomplete. The node goes on trying.
@@ -238,8 +238,8 @@ impl Step<'_> {
                 );
             }
             InjectionState::RevertFailed if broken => self.revert(run),
-            InjectionState::Reverted if broken && report.error.is_some() => {
-                let text = report.error.unwrap_or_default();
+            InjectionState::Reverted if broken && self.ended_early(run, index) => {
+                let text = report.error.unwrap_or_else(|| "undone before its time".into());
                 self.fail(run, Failure::Lost(format!("{}: {text}", self.describe(&run.injections[index]))));
             }
             InjectionState::TargetGone if broken => {
@@ -256,6 +256,14 @@ impl Step<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Undone without being asked to by this run: a holder that was told to end, or another hand. A kill is undone at
+    /// once, for there is nothing to undo.
+    fn ended_early(&self, run: &RunState, index: usize) -> bool {
+        let item = run.injections[index].item;
+        let kind = self.header.experiment.spec.faults[item].fault.kind();
+        kind != FaultKind::PodKill && run.items[item] != ItemState::Ended
     }
 
     /// The fault and whom it hits.

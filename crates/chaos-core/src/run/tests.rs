@@ -307,11 +307,7 @@ fn each_end_has_its_verdict_and_exit_code() {
 #[test]
 fn a_fault_that_another_hand_ended_leaves_the_verdict_open() {
     let header = header(PAUSE, "");
-    let mut lost = report(0, InjectionState::Reverted);
-    if let Event::Injection(report) = &mut lost {
-        report.error = Some("lost: somebody let it go".into());
-    }
-    let events = [until_active(), vec![lost, report(1, InjectionState::Reverted)]].concat();
+    let events = [until_active(), undone()].concat();
     assert_eq!(verdict(&header, &events), (Verdict::Inconclusive, 6));
 }
 
