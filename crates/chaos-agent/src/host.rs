@@ -7,13 +7,13 @@ mod protection;
 mod readiness;
 mod restart;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_core::spec::HostTarget;
 use chaos_core::target::{Instance, Inventory, ListeningPort, ProcessRef, Protected, Protocol};
 
-use crate::sys::cgroup::{CgroupPaths, Hierarchies, UNIFIED};
-use crate::sys::proc::sockets::{self, Sockets};
+use crate::sys::cgroup::{Hierarchies, UNIFIED};
+use crate::sys::proc::sockets;
 use crate::sys::proc::table::{Process, ProcessTable};
 use crate::sys::{self, SysError};
 
@@ -23,6 +23,8 @@ pub use restart::RestartPolicies;
 
 /// Longest command line that is shown, in characters.
 const COMMAND_CHARACTERS_MAX: usize = 120;
+/// The hierarchies in which an instance may have a cgroup to itself, version 2 before version 1.
+const CONTROLLERS: [&str; 5] = [UNIFIED, "cpu", "memory", "pids", "name=systemd"];
 
 /// Why a target of this host could not be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -89,11 +91,7 @@ pub fn inventory(target: &HostTarget, asker: &Asker) -> Result<Inventory, HostEr
         let found = found.instances.len();
         return Err(HostError::TooMany { target: target.to_string(), found });
     }
-    let own_network = sys::proc::namespace_inode(sys::own_pid(), "net").unwrap_or(0);
-    for instance in &mut found.instances {
-        complete(instance, &table, &hierarchies, own_network);
-    }
-    readiness::check_all(&mut found.instances);
+    complete(&mut found.instances, &table, &hierarchies);
     Ok(found)
 }
 
@@ -107,8 +105,8 @@ fn resolve(
     let protection = Protection::new(table, asker);
     let matched = matching::find(target, table, policies)?;
     let (groups, supervisor) = matched.groups(table);
-    let mut inventory = Inventory { apps: identify::apps(table, &protection), ..Inventory::default() };
-    inventory.supervisor = supervisor.and_then(|pid| table.get(pid)).map(|process| process.identity);
+    let supervisor = supervisor.and_then(|pid| table.get(pid)).map(|process| process.identity);
+    let mut inventory = Inventory { supervisor, ..Inventory::default() };
     for group in groups {
         let Some(root) = table.get(group.root) else { continue };
         if let Some(reason) = protection.reason_of_group(table, &group.members) {
@@ -119,6 +117,10 @@ fn resolve(
         inventory.instances.push(instance(target, root, &group, table, policies));
     }
     inventory.instances.sort_by(|a, b| a.id.cmp(&b.id));
+    // The names of everything that runs are wanted only to say what else could have been meant.
+    if inventory.instances.is_empty() {
+        inventory.apps = identify::apps(table, &protection);
+    }
     Ok(inventory)
 }
 
@@ -141,7 +143,7 @@ fn instance(
         processes: processes.filter_map(|pid| table.get(*pid)).map(|process| process.identity).collect(),
         command: command(root),
         ready: false,
-        managed: group.supervised || policies.restarts(&root.cgroups),
+        managed: group.supervised || policies.restarts(root.cgroups()),
         ports: Vec::new(),
         network_namespace: root.network_namespace().unwrap_or(0),
         shares_host_network: false,
@@ -149,38 +151,43 @@ fn instance(
     }
 }
 
-/// Adds what needs more than the process table.
-fn complete(instance: &mut Instance, table: &ProcessTable, hierarchies: &Hierarchies, own_network: u64) {
-    let pids: Vec<i32> = instance.processes.iter().map(|process| process.pid).collect();
-    // Descriptors that we may not read leave the ports empty: the instance then counts as ready if it runs.
-    instance.ports = sockets::sockets(&pids).map(|found| ports(&found)).unwrap_or_default();
-    instance.shares_host_network = instance.network_namespace == own_network;
-    let members: BTreeSet<i32> = pids.into_iter().collect();
-    instance.own_cgroup =
-        table.get(instance.process.pid).and_then(|root| own_cgroup(hierarchies, &root.cgroups, &members));
-}
-
-fn ports(found: &Sockets) -> Vec<ListeningPort> {
-    found
-        .listening
+/// Adds what needs more than the process table: for all instances at once, so that nothing is read twice.
+fn complete(instances: &mut [Instance], table: &ProcessTable, hierarchies: &Hierarchies) {
+    let own_network = sys::proc::namespace_inode(sys::own_pid(), "net").unwrap_or(0);
+    let pids: Vec<Vec<i32>> = instances
         .iter()
-        .map(|listener| ListeningPort {
-            protocol: match listener.protocol {
-                sockets::Protocol::Tcp => Protocol::Tcp,
-                sockets::Protocol::Udp => Protocol::Udp,
-            },
-            address: listener.address.ip(),
-            port: listener.address.port(),
-        })
-        .collect()
+        .map(|instance| instance.processes.iter().map(|process| process.pid).collect())
+        .collect();
+    let listeners = sockets::listeners_of_groups(&pids.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut cgroups_read = BTreeMap::new();
+    let mut known = Vec::with_capacity(instances.len());
+    for ((instance, pids), listeners) in instances.iter_mut().zip(pids).zip(listeners) {
+        instance.shares_host_network = instance.network_namespace == own_network;
+        let members: BTreeSet<i32> = pids.into_iter().collect();
+        instance.own_cgroup = table.get(instance.process.pid).and_then(|root| {
+            let paths = root.cgroups();
+            let own = |one: &&str| hierarchies.is_own_as_read(one, paths, &members, &mut cgroups_read);
+            let controller = CONTROLLERS.into_iter().find(own)?;
+            paths.of(controller).map(ToOwned::to_owned)
+        });
+        match listeners {
+            Ok(listeners) => {
+                instance.ports = listeners.iter().map(port).collect();
+                known.push(instance);
+            }
+            // Not to know where it should accept is not to know that it does: such an instance is not ready.
+            Err(_) => instance.ready = false,
+        }
+    }
+    readiness::check_all(&mut known);
 }
 
-/// The first hierarchy in which the group has a cgroup to itself, version 2 before version 1.
-fn own_cgroup(hierarchies: &Hierarchies, paths: &CgroupPaths, members: &BTreeSet<i32>) -> Option<String> {
-    [UNIFIED, "cpu", "memory", "pids", "name=systemd"].into_iter().find_map(|controller| {
-        let own = hierarchies.is_own(controller, paths, members).unwrap_or(false);
-        own.then(|| paths.of(controller).map(ToOwned::to_owned)).flatten()
-    })
+fn port(listener: &sockets::Listener) -> ListeningPort {
+    let protocol = match listener.protocol {
+        sockets::Protocol::Tcp => Protocol::Tcp,
+        sockets::Protocol::Udp => Protocol::Udp,
+    };
+    ListeningPort { protocol, address: listener.address.ip(), port: listener.address.port() }
 }
 
 fn command(process: &Process) -> String {

@@ -11,6 +11,8 @@ use crate::world::Healing;
 
 /// More residues than this end a soak.
 const RESIDUES_MAX: usize = 50;
+/// So much of a difference is shown where it is no residue.
+const TEXT_MAX: usize = 120;
 
 /// When a difference was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +47,8 @@ impl Ledger {
 
     pub(super) fn healed(&mut self, case: &str, healing: &Healing) {
         if self.healed.iter().all(|took| *took < healing.took) {
-            let last: Vec<String> = healing.last.iter().map(ToString::to_string).collect();
+            let last: Vec<String> =
+                healing.last.iter().map(|one| one.to_string().chars().take(TEXT_MAX).collect()).collect();
             self.slowest = format!("{case}; the last to go: {}", last.join("; "));
         }
         self.healed.push(healing.took);

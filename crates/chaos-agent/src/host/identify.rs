@@ -17,7 +17,7 @@ pub(super) fn name(process: &Process) -> String {
     process
         .argument_name()
         .filter(plain)
-        .or(process.executable.as_deref())
+        .or_else(|| process.executable())
         .unwrap_or(process.comm.as_str())
         .to_owned()
 }
@@ -27,7 +27,7 @@ pub(super) fn is_called(process: &Process, name: &str) -> bool {
     if process.kernel_thread {
         return process.comm == name;
     }
-    process.executable.as_deref() == Some(name) || process.argument_name() == Some(name)
+    process.executable() == Some(name) || process.argument_name() == Some(name)
 }
 
 /// The units that a process is in, innermost last, e.g. `nginx.service`.

@@ -73,10 +73,13 @@ fn find_processes(fields: &ProcessMatch, table: &ProcessTable) -> Result<BTreeSe
         fields.name.as_deref().is_none_or(|name| identify::is_called(process, name))
             && fields.cmdline.as_deref().is_none_or(|part| process.command_line().contains(part))
             && user.is_none_or(|user| runs_as(process, user))
-            // The dearest test comes last.
-            && fields.port.is_none_or(|port| listens_on(process.identity.pid, port))
     };
-    Ok(alive(table).filter(fits).map(|process| process.identity.pid).collect())
+    let found = alive(table).filter(fits).map(|process| process.identity.pid);
+    Ok(match fields.port {
+        None => found.collect(),
+        // The dearest test comes last, for all that are left at once.
+        Some(port) => listening_on(port, &found.collect::<Vec<i32>>()),
+    })
 }
 
 fn user_id(user: &str) -> Result<u32, HostError> {
@@ -92,18 +95,22 @@ fn user_id(user: &str) -> Result<u32, HostError> {
 /// A process that hides itself from its user (it is not dumpable) seems to be root's in the table.
 fn runs_as(process: &Process, user: u32) -> bool {
     let hidden = || proc::status(process.identity.pid).is_ok_and(|status| status.effective_uid == user);
-    process.uid == user || (process.uid == 0 && hidden())
+    let uid = process.uid();
+    uid == Some(user) || (uid == Some(0) && hidden())
 }
 
-fn listens_on(pid: i32, port: u16) -> bool {
-    sockets::sockets(&[pid])
-        .is_ok_and(|found| found.listening.iter().any(|listener| listener.address.port() == port))
+fn listening_on(port: u16, pids: &[i32]) -> BTreeSet<i32> {
+    let each: Vec<&[i32]> = pids.iter().map(std::slice::from_ref).collect();
+    // Whose sockets can't be read is not found by them.
+    let listens = |listeners: Vec<sockets::Listener>| listeners.iter().any(|one| one.address.port() == port);
+    let found = pids.iter().zip(sockets::listeners_of_groups(&each));
+    found.filter_map(|(pid, listeners)| listeners.is_ok_and(listens).then_some(*pid)).collect()
 }
 
 fn by_place(table: &ProcessTable, place: impl Fn(&CgroupPaths) -> Option<String>) -> Matched {
     let mut places: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
     for process in alive(table).filter(|process| !process.kernel_thread) {
-        if let Some(place) = place(&process.cgroups) {
+        if let Some(place) = place(process.cgroups()) {
             places.entry(place).or_default().insert(process.identity.pid);
         }
     }

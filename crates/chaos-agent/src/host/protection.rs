@@ -83,7 +83,7 @@ fn by_nature(process: &Process) -> Option<&'static str> {
         return Some("a kernel thread");
     }
     // An executable that can't be read is judged by its task name, which is cut at 15 bytes.
-    let name = process.executable.as_deref().unwrap_or(&process.comm);
+    let name = process.executable().unwrap_or(&process.comm);
     if name.starts_with(SHIM_PREFIX) {
         return Some("the container runtime");
     }

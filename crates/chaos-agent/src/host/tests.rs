@@ -1,3 +1,5 @@
+//! Targets as they are found, among processes that are only thought of and among real ones.
+
 use super::*;
 use chaos_core::spec::ProcessMatch;
 
@@ -8,17 +10,7 @@ use std::process::{Command, Stdio};
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn process(pid: i32, parent: i32, name: &str, cgroup: &str) -> Process {
-    Process {
-        identity: ProcessRef { pid, start_time: u64::from(pid.unsigned_abs()) },
-        parent,
-        comm: name.to_owned(),
-        executable: Some(name.to_owned()),
-        arguments: vec![format!("/usr/bin/{name}"), "--flag".to_owned()],
-        uid: 0,
-        state: 'S',
-        kernel_thread: false,
-        cgroups: CgroupPaths::parse(&format!("0::{cgroup}")),
-    }
+    Process::imagined(pid, parent, name, false, cgroup)
 }
 
 fn look_up(target: &HostTarget, asker: &Asker, list: &[Process]) -> Inventory {
@@ -51,7 +43,8 @@ fn children_of_one_root_are_the_instances_and_it_supervises_them() {
     assert!(found.instances.iter().all(|instance| instance.managed));
     let pids: Vec<i32> = found.instances[1].processes.iter().map(|process| process.pid).collect();
     assert_eq!(pids, [13, 14]);
-    assert_eq!(found.apps, ["helper", "sh", "web"]);
+    assert!(found.apps.is_empty(), "it was found");
+    assert_eq!(look_up(&app("wep"), &Asker::default(), &list).apps, ["helper", "sh", "web"]);
 }
 
 #[test]
@@ -92,8 +85,7 @@ fn an_app_is_also_a_unit_or_a_container_by_its_cgroup() {
 #[test]
 fn what_is_protected_is_named_with_its_reason_and_never_an_instance() {
     let own = sys::own_pid();
-    let mut kernel = process(2, 0, "kthreadd", "/");
-    kernel.kernel_thread = true;
+    let kernel = Process::imagined(2, 0, "kthreadd", true, "/");
     let list = [
         process(1, 0, "init", "/"),
         kernel,

@@ -223,11 +223,28 @@ impl Hierarchies {
         paths: &CgroupPaths,
         pids: &BTreeSet<i32>,
     ) -> Result<bool, SysError> {
-        let Some(directory) = self.directory(controller, paths) else { return Ok(false) };
-        if Some(directory.as_path()) == self.mount_point(controller) {
-            return Ok(false);
-        }
+        let Some(directory) = self.below_root(controller, paths) else { return Ok(false) };
         Ok(processes_below(&directory)?.is_subset(pids))
+    }
+
+    /// As [`Hierarchies::is_own`] for many groups, reading each cgroup once: what was `read` before is not read again.
+    /// One that can't be read is nobody's own.
+    #[must_use]
+    pub fn is_own_as_read(
+        &self,
+        controller: &str,
+        paths: &CgroupPaths,
+        pids: &BTreeSet<i32>,
+        read: &mut BTreeMap<PathBuf, Option<BTreeSet<i32>>>,
+    ) -> bool {
+        let Some(directory) = self.below_root(controller, paths) else { return false };
+        let inside = read.entry(directory).or_insert_with_key(|directory| processes_below(directory).ok());
+        inside.as_ref().is_some_and(|inside| inside.is_subset(pids))
+    }
+
+    fn below_root(&self, controller: &str, paths: &CgroupPaths) -> Option<PathBuf> {
+        let directory = self.directory(controller, paths)?;
+        (Some(directory.as_path()) != self.mount_point(controller)).then_some(directory)
     }
 
     /// Puts a process into the cgroups that `paths` names, for the controllers asked for; where it is there

@@ -72,6 +72,15 @@ impl Namespace {
         opened
     }
 
+    /// Opens the namespace that a pid is in now: for reading only, as the pid may be another process' by then. Compare
+    /// [`Namespace::inode`] with what is expected.
+    ///
+    /// # Errors
+    /// The process is gone or belongs to somebody else.
+    pub fn of_pid(pid: i32, kind: Kind) -> Result<Self, SysError> {
+        Self::open(&format!("/proc/{pid}/ns/{}", kind.name()), kind)
+    }
+
     /// Opens the namespace that the calling thread is in, to come back to.
     ///
     /// # Errors
@@ -110,6 +119,20 @@ impl Namespace {
                 SysError::NotPermitted { attempted: attempted(), needs: Some("CAP_SYS_ADMIN") }
             }
             errno => SysError::io(attempted(), errno),
+        })
+    }
+
+    /// Runs `body` inside, on a short-lived thread that has ended when this returns, so that the calling thread never
+    /// leaves its place.
+    ///
+    /// # Errors
+    /// Entering was refused, or no thread could be started; the body did not run then.
+    pub fn on_a_thread_inside<T: Send>(&self, body: impl FnOnce() -> T + Send) -> Result<T, SysError> {
+        std::thread::scope(|scope| {
+            let enter = || self.enter().map(|()| body());
+            let thread = std::thread::Builder::new().spawn_scoped(scope, enter);
+            let thread = thread.map_err(|source| SysError::io("starting a thread for a namespace", source))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 

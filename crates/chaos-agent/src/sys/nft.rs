@@ -16,7 +16,7 @@ mod plan;
 mod proof;
 mod socket;
 mod spec;
-mod wire;
+pub(super) mod wire;
 
 pub use encode::TABLE;
 pub use error::NftError;

@@ -6,7 +6,6 @@ pub mod table;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -270,7 +269,7 @@ pub fn command_line(pid: i32) -> Result<Vec<String>, SysError> {
     Ok(split_arguments(&bytes))
 }
 
-pub(super) fn split_arguments(bytes: &[u8]) -> Vec<String> {
+fn split_arguments(bytes: &[u8]) -> Vec<String> {
     let trimmed = bytes.strip_suffix(&[0]).unwrap_or(bytes);
     if trimmed.is_empty() {
         return Vec::new();
@@ -303,9 +302,12 @@ pub fn cgroups(pid: i32) -> Result<CgroupPaths, SysError> {
 /// # Errors
 /// The process is gone or belongs to somebody else.
 pub fn namespace_inode(pid: i32, kind: &str) -> Result<u64, SysError> {
-    std::fs::metadata(process_file(pid, &format!("ns/{kind}"))).map(|metadata| metadata.ino()).map_err(
-        |source| gone(pid, SysError::io(format!("reading the {kind} namespace of process {pid}"), source)),
-    )
+    let attempted = || format!("reading the {kind} namespace of process {pid}");
+    let path = process_file(pid, &format!("ns/{kind}"));
+    let link = std::fs::read_link(&path).map_err(|source| gone(pid, SysError::io(attempted(), source)))?;
+    // `net:[4026531840]`
+    let inode = link.to_str().and_then(|text| text.split_once(":[")?.1.strip_suffix(']')?.parse().ok());
+    inode.ok_or_else(|| SysError::Malformed { path, what: link.display().to_string() })
 }
 
 /// The thread ids of a process, in ascending order.

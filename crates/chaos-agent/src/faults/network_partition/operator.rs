@@ -158,17 +158,7 @@ mod tests {
 
     #[test]
     fn the_reasons_are_those_that_protection_gives() {
-        let process = |pid, name: &str, kernel_thread| Process {
-            identity: ProcessRef { pid, start_time: 1 },
-            parent: 0,
-            comm: name.to_owned(),
-            executable: Some(name.to_owned()),
-            arguments: vec![name.to_owned()],
-            uid: 0,
-            state: 'S',
-            kernel_thread,
-            cgroups: Default::default(),
-        };
+        let process = |pid, name: &str, kernel_thread| Process::imagined(pid, 0, name, kernel_thread, "/");
         let table = ProcessTable::from_processes([
             process(1, "init", false),
             process(2_000_000, "sshd", false),

@@ -1,7 +1,8 @@
 //! Netlink framing: building messages and attributes, and reading them back.
 //!
 //! Owns the byte layout shared by every nf_tables message (header, `nfgenmsg`, padded and nested
-//! attributes). It never opens a socket and never knows what a message means.
+//! attributes). Reading a datagram apart serves other netlink protocols as well. It never opens a
+//! socket and never knows what a message means.
 
 /// Bytes of a `struct nlmsghdr`.
 const HEADER_BYTES: usize = 16;
@@ -113,15 +114,15 @@ impl Attributes<'_> {
 
 /// One message as received.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
+pub(in crate::sys) struct Message<'a> {
     /// Message type.
-    pub(super) kind: u16,
+    pub(in crate::sys) kind: u16,
     /// `NLM_F_*` flags.
-    pub(super) flags: u16,
+    pub(in crate::sys) flags: u16,
     /// The request's sequence number.
-    pub(super) sequence: u32,
+    pub(in crate::sys) sequence: u32,
     /// What follows the `nlmsghdr`.
-    pub(super) body: &'a [u8],
+    pub(in crate::sys) body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
@@ -131,7 +132,7 @@ impl<'a> Message<'a> {
     }
 
     /// The number at the start of an `NLMSG_ERROR` or `NLMSG_DONE` body: 0 or a negative errno.
-    pub(super) fn error_code(&self) -> i32 {
+    pub(in crate::sys) fn error_code(&self) -> i32 {
         self.body.first_chunk::<4>().map_or(0, |bytes| i32::from_ne_bytes(*bytes))
     }
 
@@ -146,7 +147,7 @@ impl<'a> Message<'a> {
 }
 
 /// Splits a received buffer into messages; stops at the first malformed one.
-pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(in crate::sys) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32::from_ne_bytes(*rest.first_chunk::<4>()?)).ok()?;
         if length < HEADER_BYTES {

@@ -1,19 +1,24 @@
 //! The sockets of processes: which ports they listen on and which connections they hold, read from the
 //! network namespace of each process and matched by socket inode. It reads only.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod diag;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 
 use super::super::SysError;
-use super::read_text;
+use super::super::namespace::{Kind, Namespace};
 
-/// Largest socket table of one network namespace that is read, in bytes (about 200,000 connections).
-pub const SOCKET_TABLE_BYTES_MAX: usize = 32 << 20;
 /// Most file descriptors of one process that are looked at.
 pub const DESCRIPTORS_MAX: usize = 1 << 20;
 
 const ESTABLISHED: u8 = 1;
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_CLOSED: u8 = 7;
 const TCP_LISTEN: u8 = 10;
+/// Bound, neither listening nor connecting.
+const TCP_BOUND: u8 = 13;
 /// The kernel shows an unconnected UDP socket with the number of `TCP_CLOSE`.
 const UDP_UNCONNECTED: u8 = 7;
 
@@ -55,7 +60,7 @@ pub struct Sockets {
     pub established: Vec<Connection>,
 }
 
-/// One line of a socket table.
+/// One socket of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     local: SocketAddr,
@@ -64,12 +69,44 @@ struct Entry {
     inode: u64,
 }
 
+/// Which sockets are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum States {
+    /// Only what accepts: cheap, however many connections there are.
+    Listening,
+    /// That and connections, which takes a walk over all of the host.
+    Open,
+}
+
+impl States {
+    /// One bit for each state of the kernel.
+    fn mask(self, protocol: Protocol) -> u32 {
+        match (self, protocol) {
+            (Self::Listening, Protocol::Tcp) => 1 << TCP_LISTEN,
+            (Self::Listening, Protocol::Udp) => 1 << UDP_UNCONNECTED,
+            // What only waits for its time to be over belongs to nobody, and what is not connected is not cut.
+            (Self::Open, Protocol::Tcp) => !(1 << TCP_TIME_WAIT | 1 << TCP_CLOSED | 1 << TCP_BOUND) & 0x1fff,
+            (Self::Open, Protocol::Udp) => 1 << UDP_UNCONNECTED | 1 << ESTABLISHED,
+        }
+    }
+}
+
+impl Protocol {
+    /// The number in the IP header.
+    fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
 /// The sockets of a group of processes. Processes that are gone are passed over.
 ///
 /// # Errors
 /// The descriptors or the socket table of a living process can't be read.
 pub fn sockets(pids: &[i32]) -> Result<Sockets, SysError> {
-    sockets_of_groups([pids]).map(|[found]| found)
+    look(&[pids], States::Open).swap_remove(0)
 }
 
 /// The sockets of several groups of processes, with one look at each table, which may be large.
@@ -77,60 +114,106 @@ pub fn sockets(pids: &[i32]) -> Result<Sockets, SysError> {
 /// # Errors
 /// As [`sockets`].
 pub fn sockets_of_groups<const N: usize>(groups: [&[i32]; N]) -> Result<[Sockets; N], SysError> {
+    let mut found = look(&groups, States::Open).into_iter();
+    let mut all = [(); N].map(|()| Sockets::default());
+    for slot in &mut all {
+        *slot = found.next().unwrap_or_else(|| Ok(Sockets::default()))?;
+    }
+    Ok(all)
+}
+
+/// What each of several groups of processes listens on, with one look at each table of listeners. A group of which
+/// something can't be read fails alone.
+pub fn listeners_of_groups(groups: &[&[i32]]) -> Vec<Result<Vec<Listener>, SysError>> {
+    look(groups, States::Listening).into_iter().map(|found| found.map(|sockets| sockets.listening)).collect()
+}
+
+/// The sockets that groups hold in one network namespace: their inodes, each with the groups that hold it.
+struct Wanted {
+    /// A process that is in the namespace.
+    pid: i32,
+    holders: HashMap<u64, Vec<usize>>,
+}
+
+fn look(groups: &[&[i32]], states: States) -> Vec<Result<Sockets, SysError>> {
+    let mut found: Vec<Result<Sockets, SysError>> = groups.iter().map(|_| Ok(Sockets::default())).collect();
     // One table serves all processes of a network namespace.
-    let mut namespaces: BTreeMap<u64, (i32, [BTreeSet<u64>; N])> = BTreeMap::new();
-    for (group, pid) in
-        groups.iter().enumerate().flat_map(|(group, pids)| pids.iter().map(move |pid| (group, *pid)))
-    {
-        let inodes = match socket_inodes(pid) {
-            Ok(inodes) if inodes.is_empty() => continue,
-            Ok(inodes) => inodes,
-            Err(error) if error.is_gone() => continue,
-            Err(error) => return Err(error),
-        };
-        match super::namespace_inode(pid, "net") {
-            Ok(namespace) => {
-                let (_, wanted) =
-                    namespaces.entry(namespace).or_insert_with(|| (pid, [(); N].map(|()| BTreeSet::new())));
-                wanted.get_mut(group).into_iter().for_each(|wanted| wanted.extend(&inodes));
+    let mut namespaces: BTreeMap<u64, Wanted> = BTreeMap::new();
+    for (group, (pids, outcome)) in groups.iter().zip(&mut found).enumerate() {
+        for pid in *pids {
+            match held_by(*pid) {
+                Ok(None) => {}
+                Ok(Some((namespace, inodes))) => {
+                    let wanted = Wanted { pid: *pid, holders: HashMap::new() };
+                    let wanted = namespaces.entry(namespace).or_insert(wanted);
+                    for inode in inodes {
+                        let holders = wanted.holders.entry(inode).or_default();
+                        // A group comes in one piece, so it is the last one if it is there.
+                        if holders.last() != Some(&group) {
+                            holders.push(group);
+                        }
+                    }
+                }
+                Err(error) => *outcome = Err(error),
             }
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(error),
         }
     }
-    let mut found = [(); N].map(|()| Sockets::default());
-    for (pid, wanted) in namespaces.values() {
-        collect(*pid, wanted, &mut found)?;
+    for (namespace, wanted) in &namespaces {
+        collect(*namespace, wanted, states, &mut found);
     }
-    for found in &mut found {
+    for found in found.iter_mut().flatten() {
         found.listening.sort_unstable();
         found.listening.dedup();
         found.established.sort_unstable();
         found.established.dedup();
     }
-    Ok(found)
+    found
 }
 
-fn collect<const N: usize>(
-    pid: i32,
-    wanted: &[BTreeSet<u64>; N],
-    found: &mut [Sockets; N],
-) -> Result<(), SysError> {
-    let tables =
-        [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)];
-    for (name, protocol) in tables {
-        let text = match read_text(format!("/proc/{pid}/net/{name}").as_ref(), SOCKET_TABLE_BYTES_MAX) {
-            Ok(text) => text,
-            // The process ended, or this kernel has no IPv6.
-            Err(error) if error.is_gone() => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in text.lines().skip(1).filter_map(parse_line) {
-            let groups = found.iter_mut().zip(wanted).filter(|(_, wanted)| wanted.contains(&entry.inode));
-            groups.for_each(|(found, _)| found.add(protocol, &entry));
+/// The network namespace of a process and the sockets that it holds; none when it is gone or holds none.
+fn held_by(pid: i32) -> Result<Option<(u64, BTreeSet<u64>)>, SysError> {
+    let held = socket_inodes(pid).and_then(|inodes| match inodes.is_empty() {
+        true => Ok(None),
+        false => super::namespace_inode(pid, "net").map(|namespace| Some((namespace, inodes))),
+    });
+    held.or_else(|error| if error.is_gone() { Ok(None) } else { Err(error) })
+}
+
+fn collect(namespace: u64, wanted: &Wanted, states: States, found: &mut [Result<Sockets, SysError>]) {
+    let entries = match listed(namespace, wanted.pid, states) {
+        Ok(entries) => entries,
+        Err(error) => {
+            // One failure that all of them share; an error can't be copied, its words can.
+            let failed = || SysError::NotProven {
+                attempted: format!("listing the sockets of process {}", wanted.pid),
+                observed: error.to_string(),
+            };
+            for group in wanted.holders.values().flatten() {
+                found.get_mut(*group).into_iter().for_each(|found| *found = Err(failed()));
+            }
+            return;
+        }
+    };
+    for (protocol, entry) in entries {
+        for group in wanted.holders.get(&entry.inode).into_iter().flatten() {
+            if let Some(Ok(found)) = found.get_mut(*group) {
+                found.add(protocol, &entry);
+            }
         }
     }
-    Ok(())
+}
+
+/// All sockets of a namespace that a process is in, asked from the kernel inside of it where this process may go
+/// there, else read from the text tables that it shows.
+fn listed(namespace: u64, pid: i32, states: States) -> Result<Vec<(Protocol, Entry)>, SysError> {
+    let own = super::namespace_inode(super::super::own_pid(), "net").is_ok_and(|own| own == namespace);
+    let answered = if own {
+        diag::dump(states).ok()
+    } else {
+        let there = Namespace::of_pid(pid, Kind::Network).ok().filter(|there| there.inode() == namespace);
+        there.and_then(|there| there.on_a_thread_inside(|| diag::dump(states)).ok()?.ok())
+    };
+    answered.map_or_else(|| text::tables(pid), Ok)
 }
 
 impl Sockets {
@@ -174,56 +257,9 @@ pub fn socket_inodes(pid: i32) -> Result<BTreeSet<u64>, SysError> {
     Ok(inodes)
 }
 
-fn parse_line(line: &str) -> Option<Entry> {
-    // Most lines of a busy host are of connections that nobody holds any more.
-    if line.contains(" 06 00000000:00000000 03:") {
-        return None;
-    }
-    let mut fields = line.split_ascii_whitespace();
-    let local = parse_address(fields.nth(1)?)?;
-    let remote = parse_address(fields.next()?)?;
-    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-    // tx:rx, timer, retransmits, uid, timeout come before the inode.
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some(Entry { local, remote, state, inode })
-}
-
-/// The kernel prints each 32-bit word of an address in the byte order of the machine.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |index: usize| {
-        u32::from_str_radix(address.get(index * 8..index * 8 + 8)?, 16).ok().map(u32::to_ne_bytes)
-    };
-    let ip = match address.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0_u8; 16];
-            for index in 0..4 {
-                bytes.get_mut(index * 4..index * 4 + 4)?.copy_from_slice(&word(index)?);
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_the_socket_tables_are_read_in_both_address_families() {
-        let four = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 x";
-        let entry = parse_line(four).expect("a line of tcp");
-        assert_eq!((entry.local, entry.state, entry.inode), ("127.0.0.1:8080".parse().unwrap(), 10, 12345));
-        let six = "   1: 00000000000000000000000001000000:0050 0000000000000000FFFF00000100007F:C000 01 00000000:00000000 00:00000000 00000000  0  0 77 1 x";
-        let entry = parse_line(six).expect("a line of tcp6");
-        assert_eq!(entry.local, "[::1]:80".parse().unwrap());
-        assert_eq!(canonical(entry.remote), "127.0.0.1:49152".parse().unwrap());
-        assert!(parse_line("rubbish").is_none());
-    }
 
     #[test]
     fn the_listeners_and_connections_of_this_process_are_found() {

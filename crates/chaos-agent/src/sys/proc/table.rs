@@ -1,17 +1,18 @@
 //! A snapshot of the whole process table in one pass. It is a picture of one moment: whoever acts on a
 //! process afterwards must check its identity again (see [`crate::sys::pidfd`]).
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 
 use super::super::cgroup::CgroupPaths;
 use super::super::{Identity, SysError};
-use super::{PROCESS_FILE_BYTES_MAX, Stat, read_bounded, split_arguments};
 
 /// Most processes in one snapshot.
 pub const PROCESSES_MAX: usize = 131_072;
 
-/// One process as it was when the snapshot was taken.
+/// One process as it was when the snapshot was taken. What costs a look of its own is read when it is asked for, which
+/// few are: it may then be that of a later process with the same pid, so an action checks the identity as always.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Pid and start time.
@@ -20,25 +21,71 @@ pub struct Process {
     pub parent: i32,
     /// Name of the task, at most 15 bytes.
     pub comm: String,
-    /// Last part of the executable's path, when it can be read.
-    pub executable: Option<String>,
-    /// The arguments, empty for a kernel thread.
-    pub arguments: Vec<String>,
-    /// The user it runs as (the effective one); 0 also for one that hides itself from its user.
-    pub uid: u32,
     /// State letter of `stat`.
     pub state: char,
     /// True for a thread of the kernel.
     pub kernel_thread: bool,
-    /// The cgroups by controller; not read for a thread of the kernel.
-    pub cgroups: CgroupPaths,
+    executable: OnceCell<Option<String>>,
+    arguments: OnceCell<Vec<String>>,
+    cgroups: OnceCell<CgroupPaths>,
 }
 
 impl Process {
+    /// Last part of the executable's path, when it can be read.
+    #[must_use]
+    pub fn executable(&self) -> Option<&str> {
+        let read = || {
+            let path = super::executable(self.identity.pid).ok()?;
+            Some(path.file_name()?.to_string_lossy().into_owned())
+        };
+        self.executable.get_or_init(|| if self.kernel_thread { None } else { read() }).as_deref()
+    }
+
+    /// The arguments, empty for a thread of the kernel and where they are larger than the limit.
+    #[must_use]
+    pub fn arguments(&self) -> &[String] {
+        self.arguments.get_or_init(|| match self.kernel_thread {
+            true => Vec::new(),
+            false => super::command_line(self.identity.pid).unwrap_or_default(),
+        })
+    }
+
+    /// The user it runs as (the effective one); 0 also for one that hides itself from its user.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        // The owner of its folder: ten times cheaper than the status file.
+        std::fs::metadata(format!("/proc/{}", self.identity.pid)).ok().map(|metadata| metadata.uid())
+    }
+
+    /// The cgroups by controller; none for a thread of the kernel.
+    #[must_use]
+    pub fn cgroups(&self) -> &CgroupPaths {
+        self.cgroups.get_or_init(|| match self.kernel_thread {
+            true => CgroupPaths::default(),
+            false => super::cgroups(self.identity.pid).unwrap_or_default(),
+        })
+    }
+
+    /// One that is only thought of: nothing of it is read from the system.
+    #[cfg(test)]
+    pub(crate) fn imagined(pid: i32, parent: i32, name: &str, kernel_thread: bool, cgroup: &str) -> Self {
+        let arguments = vec![format!("/usr/bin/{name}"), "--flag".to_owned()];
+        Self {
+            identity: Identity { pid, start_time: u64::from(pid.unsigned_abs()) },
+            parent,
+            comm: name.to_owned(),
+            state: 'S',
+            kernel_thread,
+            executable: OnceCell::from(Some(name.to_owned())),
+            arguments: OnceCell::from(arguments),
+            cgroups: OnceCell::from(CgroupPaths::parse(&format!("0::{cgroup}"))),
+        }
+    }
+
     /// Last part of `argv[0]`, without the dash of a login shell or the colon of a self-made title.
     #[must_use]
     pub fn argument_name(&self) -> Option<&str> {
-        let first = self.arguments.first()?.split_ascii_whitespace().next()?;
+        let first = self.arguments().first()?.split_ascii_whitespace().next()?;
         let name = first.rsplit('/').next()?.trim_start_matches('-').trim_end_matches(':');
         (!name.is_empty()).then_some(name)
     }
@@ -46,7 +93,7 @@ impl Process {
     /// The command line with blanks between the arguments.
     #[must_use]
     pub fn command_line(&self) -> String {
-        self.arguments.join(" ")
+        self.arguments().join(" ")
     }
 
     /// Inode of the network namespace, read now: few processes of a table are asked, and it is dear.
@@ -169,30 +216,15 @@ impl ProcessTable {
 /// One process, or none when it ended while it was read.
 #[must_use]
 pub fn read_process(pid: i32) -> Option<Process> {
-    let directory = format!("/proc/{pid}");
-    let read = |name: &str| read_bounded(format!("{directory}/{name}").as_ref(), PROCESS_FILE_BYTES_MAX).ok();
-    let text = |name: &str| read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let stat = Stat::parse(&text("stat")?)?;
-    // The owner of its folder: ten times cheaper than the status file.
-    let uid = std::fs::metadata(&directory).ok()?.uid();
-    let kernel_thread = stat.is_kernel_thread();
-    let mut process = Process {
+    let stat = super::stat(pid).ok()?;
+    Some(Process {
         identity: Identity { pid, start_time: stat.start_time },
         parent: stat.parent,
+        kernel_thread: stat.is_kernel_thread(),
         comm: stat.comm,
-        executable: None,
-        arguments: Vec::new(),
-        uid,
         state: stat.state,
-        kernel_thread,
-        cgroups: CgroupPaths::default(),
-    };
-    if !kernel_thread {
-        let path = super::executable(pid).ok();
-        process.executable = path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        // An unreadable command line (larger than the limit) leaves the process in, without arguments.
-        process.arguments = split_arguments(&read("cmdline").unwrap_or_default());
-        process.cgroups = text("cgroup").map(|text| CgroupPaths::parse(&text)).unwrap_or_default();
-    }
-    Some(process)
+        executable: OnceCell::new(),
+        arguments: OnceCell::new(),
+        cgroups: OnceCell::new(),
+    })
 }

@@ -74,5 +74,5 @@ fn the_table_shows_parents_children_and_ancestors_in_a_few_milliseconds() {
     assert!(
         process.network_namespace().is_some() && process.pid_namespace().is_some() && !process.kernel_thread
     );
-    assert!(table.get(2).is_none_or(|process| process.kernel_thread && process.arguments.is_empty()));
+    assert!(table.get(2).is_none_or(|process| process.kernel_thread && process.arguments().is_empty()));
 }

@@ -1,0 +1,166 @@
+//! Sockets of a network namespace as the kernel lists them over netlink (`NETLINK_SOCK_DIAG`): unlike the text tables
+//! below `/proc`, only in the states that are asked for, and listeners without a walk over all connections.
+//!
+//! Owns the two structures of that protocol. It never says whose socket one is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::{Entry, Protocol, States};
+use crate::sys::nft::wire;
+
+/// `SOCK_DIAG_BY_FAMILY`.
+const BY_FAMILY: u16 = 20;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const REQUEST_AND_DUMP: u16 = 0x301;
+/// Bytes of a `struct nlmsghdr` with a `struct inet_diag_req_v2`.
+const REQUEST_BYTES: u8 = 72;
+/// Bytes of the `struct inet_diag_sockid` in it, all zero for a dump.
+const SOCKET_ID_BYTES: usize = 48;
+/// Room for one datagram of answers; the kernel never makes larger ones.
+const RECEIVE_BYTES: usize = 64 * 1024;
+/// How long an answer is waited for, in milliseconds; the kernel makes it while it is asked.
+const ANSWER_TIMEOUT_MS: i64 = 2_000;
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+/// The sockets of the calling thread's network namespace.
+///
+/// # Errors
+/// This kernel does not answer such questions, or not to this process.
+pub(super) fn dump(states: States) -> Result<Vec<(Protocol, Entry)>, Errno> {
+    let fd = open()?;
+    let mut found = Vec::new();
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    for (protocol, family) in [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|p| FAMILIES.map(|f| (p, f))) {
+        ask(&fd, protocol, family, states.mask(protocol))?;
+        match receive(&fd, &mut buffer, |entry| found.push((protocol, entry))) {
+            // A kernel without IPv6.
+            Err(Errno::ENOENT | Errno::EAFNOSUPPORT) if family == AddressFamily::Inet6 => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(found)
+}
+
+fn open() -> Result<OwnedFd, Errno> {
+    let fd = socket::socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
+    socket::setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(ANSWER_TIMEOUT_MS))?;
+    // A connected netlink socket takes no messages from other processes.
+    socket::connect(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    Ok(fd)
+}
+
+fn ask(fd: &OwnedFd, protocol: Protocol, family: AddressFamily, states: u32) -> Result<(), Errno> {
+    let request = request(protocol, family, states);
+    loop {
+        match socket::send(fd.as_raw_fd(), &request, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            outcome => return outcome.map(drop),
+        }
+    }
+}
+
+fn request(protocol: Protocol, family: AddressFamily, states: u32) -> Vec<u8> {
+    let (family, transport) = (if family == AddressFamily::Inet { 2 } else { 10 }, protocol.number());
+    let mut bytes = Vec::with_capacity(usize::from(REQUEST_BYTES));
+    bytes.extend(u32::from(REQUEST_BYTES).to_ne_bytes());
+    bytes.extend(BY_FAMILY.to_ne_bytes());
+    bytes.extend(REQUEST_AND_DUMP.to_ne_bytes());
+    // Sequence number and port: one question at a time is open on this socket.
+    bytes.extend([0; 8]);
+    bytes.extend([family, transport, 0, 0]);
+    bytes.extend(states.to_ne_bytes());
+    bytes.extend([0; SOCKET_ID_BYTES]);
+    bytes
+}
+
+fn receive(fd: &OwnedFd, buffer: &mut [u8], mut each: impl FnMut(Entry)) -> Result<(), Errno> {
+    loop {
+        let length = match socket::recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC) {
+            Err(Errno::EINTR) => continue,
+            outcome => outcome?,
+        };
+        let Some(datagram) = buffer.get(..length) else { return Err(Errno::EMSGSIZE) };
+        for message in wire::messages(datagram) {
+            match message.kind {
+                DONE if message.error_code() == 0 => return Ok(()),
+                // A dump that this kernel can't make ends with its reason.
+                DONE | ERROR => return Err(Errno::from_raw(message.error_code().saturating_neg())),
+                BY_FAMILY => read(message.body).into_iter().for_each(&mut each),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Reads a `struct inet_diag_msg`: family, state, two bytes of timers, ports and addresses in network order, then
+/// interface, cookie, timer, queues and owner (36 bytes in all), then the inode.
+fn read(body: &[u8]) -> Option<Entry> {
+    let port = |at: usize| body.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+    let ip = |at: usize| {
+        let bytes = body.get(at..)?;
+        match *body.first()? {
+            2 => bytes.first_chunk::<4>().map(|bytes| IpAddr::V4(Ipv4Addr::from(*bytes))),
+            10 => bytes.first_chunk::<16>().map(|bytes| IpAddr::V6(Ipv6Addr::from(*bytes))),
+            _ => None,
+        }
+    };
+    Some(Entry {
+        state: *body.get(1)?,
+        local: SocketAddr::new(ip(8)?, port(4)?),
+        remote: SocketAddr::new(ip(24)?, port(6)?),
+        inode: u64::from(u32::from_ne_bytes(*body.get(68..)?.first_chunk()?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_laid_out_as_the_kernel_headers_say() {
+        let bytes = request(Protocol::Tcp, AddressFamily::Inet6, 1 << 10);
+        assert_eq!(bytes.len(), usize::from(REQUEST_BYTES));
+        assert_eq!(bytes[..4], 72_u32.to_ne_bytes());
+        assert_eq!(bytes[16..20], [10, 6, 0, 0]);
+        assert_eq!(bytes[20..24], 1024_u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_passed_over() {
+        let mut body = vec![0; 72];
+        body[..8].copy_from_slice(&[2, 10, 0, 0, 0x1f, 0x90, 0, 0]);
+        body[8..12].copy_from_slice(&[127, 0, 0, 1]);
+        body[68..].copy_from_slice(&77_u32.to_ne_bytes());
+        let entry = read(&body).unwrap();
+        assert_eq!((entry.local, entry.inode), ("127.0.0.1:8080".parse().unwrap(), 77));
+        for length in 0..body.len() {
+            assert!(read(&body[..length]).is_none());
+        }
+    }
+
+    #[test]
+    fn the_kernel_lists_what_its_text_tables_list() {
+        let listener = std::net::TcpListener::bind("[::]:0").unwrap();
+        let client = std::net::TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listening = dump(States::Listening).unwrap();
+        let all = dump(States::Open).unwrap();
+        let has = |list: &[(Protocol, Entry)], local| list.iter().any(|(_, entry)| entry.local == local);
+        assert!(has(&listening, listener.local_addr().unwrap()) && has(&listening, udp.local_addr().unwrap()));
+        let client = client.local_addr().unwrap();
+        assert!(has(&all, client) && !has(&listening, client), "a connection is no listener");
+    }
+}
