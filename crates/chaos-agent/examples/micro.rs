@@ -70,6 +70,10 @@ fn main() {
             let _ = std::fs::read(format!("/proc/self/net/{f}"));
         });
     }
+    let l = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); let _c = std::net::TcpStream::connect(l.local_addr().unwrap());
+    let me = i32::try_from(std::process::id()).unwrap();
+    time("sockets", &|| { chaos_agent::sys::proc::sockets::sockets(&[me]).unwrap(); });
+    time("listeners", &|| { let _ = chaos_agent::sys::proc::sockets::listeners_of_groups(&[&[me]]); });
     time("threads16", &|| {
         std::thread::scope(|s| {
             for _ in 0..4 {

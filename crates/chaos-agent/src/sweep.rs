@@ -4,6 +4,7 @@
 //! Owns the judgement of a record: alive, told, to be undone, damaged. It never touches what a living fault process
 //! still holds, and never drops a record whose undo is not proven.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
 
 /// Undoes whatever dead fault processes left below a state folder, proves it and reports it: one report for each
 /// record, in the order of their ids. Records of living fault processes are left alone, or with `force` those
-/// processes are asked to end first. Afterwards an empty table of ours in this network namespace is removed.
+/// processes are asked to end first. Afterwards whatever is inert in our table in this network namespace is removed, and
+/// the table when it is empty.
 ///
 /// # Errors
 /// The records can't be listed.
@@ -48,7 +50,8 @@ pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoEr
     remove_half_written(&state.join("undo"));
     // Best effort: what can't be removed now does nothing and is tried again at the next start.
     let _ = log.discard_unfinished(|writer| proc::identity(writer).is_err());
-    remove_empty_table();
+    let kept = log.all()?.into_iter().filter_map(|(path, _)| Some(path.file_stem()?.to_string_lossy().into_owned()));
+    remove_inert(&kept.collect());
     Ok(reports)
 }
 
@@ -138,11 +141,18 @@ fn end_holders(log: &UndoLog) -> Result<(), UndoError> {
     Ok(())
 }
 
-/// An empty table does nothing; it is only removed so that the host looks as it was.
-fn remove_empty_table() {
-    if capability::has(capability::Capability::NetAdmin)
-        && let Ok(mut socket) = NftSocket::open()
-    {
-        let _ = socket.remove_table_if_empty();
+/// Rules of the dead whose elements have all expired drop nothing, and an empty table does nothing either: both are
+/// only removed so that the host looks as it was. What has a record is its fault process' or is told with it.
+fn remove_inert(recorded: &BTreeSet<String>) {
+    if !capability::has(capability::Capability::NetAdmin) {
+        return;
     }
+    let Ok(mut socket) = NftSocket::open() else { return };
+    for name in socket.list().unwrap_or_default() {
+        if !recorded.contains(name.as_str()) {
+            // Best effort: what stays does nothing and is tried again at the next start.
+            let _ = socket.remove_expired(&name);
+        }
+    }
+    let _ = socket.remove_table_if_empty();
 }

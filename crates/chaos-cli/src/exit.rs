@@ -14,13 +14,16 @@ pub(crate) const INTERNAL: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// A weakness was found, or another verdict than `--expect` says.
 pub(crate) const DEVIATED: u8 = 3;
+/// A guardrail or a hand ended it.
+pub(crate) const STOPPED: u8 = 4;
 /// A gate refused the start.
 pub(crate) const BLOCKED: u8 = 5;
 /// An undo is not proven.
 pub(crate) const REVERT_INCOMPLETE: u8 = 7;
 
 /// Exit codes from worst to best: what needs hands first, then what kept the run from happening, then what it found.
-const WORST_FIRST: [u8; 11] = [REVERT_INCOMPLETE, 129, 143, 130, INTERNAL, USAGE, DEVIATED, 4, 5, 6, 0];
+const WORST_FIRST: [u8; 11] =
+    [REVERT_INCOMPLETE, 129, 143, 130, INTERNAL, USAGE, DEVIATED, STOPPED, BLOCKED, 6, 0];
 
 /// The worst of several exit codes; 0 when there is none.
 pub(crate) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {

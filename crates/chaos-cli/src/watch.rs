@@ -10,8 +10,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use chaos_api::{
-    Client, ClientError, EventEnvelope, EventsQuery, ExperimentDetail, StopRequest, StopResponse,
+    Client, ClientError, EventEnvelope, EventsQuery, ExperimentDetail, ProblemCode, StopRequest, StopResponse,
 };
+use chaos_core::journal::RunSummary;
 use chaos_core::run::{Effect, Phase, RunId};
 use chaos_core::spec::ExperimentKey;
 use futures_util::StreamExt as _;
@@ -58,24 +59,44 @@ pub(crate) async fn follow(
         live: out.is_live().then(Live::new),
         stopping: None,
         signal: None,
+        last: None,
     };
     let outcome = Box::pin(watch.until_finished(run, signals)).await;
     if let Some(live) = watch.live.take() {
         live.clear();
     }
     outcome.map_err(|error| lost(&key, error))?;
-    let mut detail = client.get(&key).await?;
-    if detail.latest.as_ref().is_none_or(|latest| latest.summary.run != *run) {
-        let of_run = client.run(&key, run).await?;
-        detail.record = detail.record.with_run(&of_run.summary);
-        detail.latest = Some(of_run);
-    }
-    let code = detail.record.exit_code.unwrap_or(crate::exit::INTERNAL);
+    // A delete stops what is active before it deletes.
+    let mut unknown = crate::exit::INTERNAL;
+    let detail = match of_run(client, &key, run).await {
+        Ok(detail) => detail,
+        // Deleted as soon as it had ended: what the events said is what is known.
+        Err(error) if error.problem().is_some_and(|problem| problem.code == ProblemCode::NotFound) => {
+            let mut detail = started.clone();
+            detail.record = watch.last.iter().fold(detail.record, |record, summary| record.with_run(summary));
+            detail.latest = None;
+            unknown = crate::exit::STOPPED;
+            detail
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let code = detail.record.exit_code.unwrap_or(unknown);
     let code = match watch.signal {
         Some(signal) if code == Signal::Interrupt.exit_code() => signal.exit_code(),
         _ => code,
     };
     Ok(Ended { detail, code, signal: watch.signal })
+}
+
+/// The experiment with this run, which need not be its latest any more.
+async fn of_run(client: &Client, key: &ExperimentKey, run: &RunId) -> Result<ExperimentDetail, ClientError> {
+    let mut detail = client.get(key).await?;
+    if detail.latest.as_ref().is_none_or(|latest| latest.summary.run != *run) {
+        let of_run = client.run(key, run).await?;
+        detail.record = detail.record.with_run(&of_run.summary);
+        detail.latest = Some(of_run);
+    }
+    Ok(detail)
 }
 
 fn lost(key: &ExperimentKey, error: ClientError) -> Failure {
@@ -92,6 +113,8 @@ struct Watch<'w> {
     live: Option<Live>,
     stopping: Option<Stopping>,
     signal: Option<Signal>,
+    /// The run after the latest event.
+    last: Option<RunSummary>,
 }
 
 impl Watch<'_> {
@@ -121,6 +144,7 @@ impl Watch<'_> {
 
     fn take(&mut self, event: &EventEnvelope) -> bool {
         self.view.apply(event);
+        self.last = Some(event.summary.clone());
         match &self.live {
             Some(live) => live.draw(&self.view),
             None => print_line(event, self.out),

@@ -4,10 +4,9 @@
 //! Two ways: by the whole process table, which misses nobody, and by the kernel's lists of children, which is quicker
 //! and may miss a process while a brother of it ends.
 
-use std::collections::BTreeMap;
-
 use chaos_core::target::{Instance, ProcessRef};
 
+use crate::sys::proc::table::ProcessTable;
 use crate::sys::{SysError, proc};
 
 /// The living processes of an instance, the root first. Empty when all have ended.
@@ -15,8 +14,16 @@ use crate::sys::{SysError, proc};
 /// # Errors
 /// `/proc` can't be listed.
 pub fn members(instance: &Instance) -> Result<Vec<ProcessRef>, SysError> {
-    let children = children()?;
-    Ok(closure(instance, |pid| children.get(&pid).cloned().unwrap_or_default()))
+    Ok(members_in(&ProcessTable::read()?, instance))
+}
+
+/// As [`members`], by a table that was read already.
+pub(super) fn members_in(table: &ProcessTable, instance: &Instance) -> Vec<ProcessRef> {
+    let living = |pid: &i32| {
+        let process = table.get(*pid).filter(|process| !process.is_dead() && !process.kernel_thread)?;
+        Some(process.identity)
+    };
+    closure(instance, |pid| table.children(pid).iter().filter_map(living).collect())
 }
 
 /// As [`members`], by the kernel's lists of children where it keeps them.
@@ -49,17 +56,4 @@ fn closure(instance: &Instance, children_of: impl Fn(i32) -> Vec<ProcessRef>) ->
         }
     }
     found
-}
-
-/// Every living process by its parent.
-fn children() -> Result<BTreeMap<i32, Vec<ProcessRef>>, SysError> {
-    let mut children: BTreeMap<i32, Vec<ProcessRef>> = BTreeMap::new();
-    for pid in proc::pids()? {
-        // One that ended meanwhile is nobody's child any more.
-        let Ok(stat) = proc::stat(pid) else { continue };
-        if !stat.is_dead() && !stat.is_kernel_thread() {
-            children.entry(stat.parent).or_default().push(ProcessRef { pid, start_time: stat.start_time });
-        }
-    }
-    Ok(children)
 }

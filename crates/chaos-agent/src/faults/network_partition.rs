@@ -2,7 +2,8 @@
 //!
 //! An instance that has a network namespace to itself is cut off as a whole. One that shares a namespace is known by
 //! its listening ports, its live connections and its cgroup (its own, or one of ours that its processes are moved
-//! into). It never makes a rule that could match somebody else's socket.
+//! into); without the right to make one, only what arrives can be cut. It never makes a rule that could match somebody
+//! else's socket.
 
 mod identity;
 mod operator;
@@ -20,7 +21,7 @@ use super::{FaultError, Held, Injector, Step, Surroundings};
 use crate::holder::monotonic;
 use crate::sys::capability::{self, Capability};
 use crate::sys::namespace::{Kind, Namespace};
-use crate::sys::nft::{self, Cidr, InjectionName, Lease, NftSocket, PartitionSpec, ProofKind, Scope};
+use crate::sys::nft::{self, Cidr, InjectionName, Lease, NftError, NftSocket, PartitionSpec, ProofKind, Scope};
 use crate::sys::{own_pid, proc};
 use crate::undo::{CgroupUndo, NetworkUndo, UndoData};
 
@@ -31,6 +32,8 @@ const FIRST_LOOKS: [Duration; 3] =
     [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(40)];
 /// Time between later looks for new sockets.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same where no cgroup cuts off what is opened meanwhile.
+const LOOK_OFTEN: Duration = Duration::from_millis(200);
 
 pub(super) struct Cut {
     injection: InjectionId,
@@ -87,15 +90,11 @@ impl Injector for Cut {
         capability::require(Capability::NetAdmin, "dropping packets")?;
         let process = self.instance.process;
         let target = Namespace::of(process, Kind::Network)?;
-        let shared = operator::examine(&self.instance, target.inode(), &self.surroundings.registered)?;
-        let (identified, cgroup) = match shared {
-            false => (None, None),
-            true => {
-                let identified = Identified::plan(&self.injection, &self.instance)?;
-                let cgroup = identified.undo().cloned();
-                (Some(identified), cgroup)
-            }
-        };
+        let members = operator::examine(&self.instance, target.inode(), &self.surroundings.registered)?;
+        let inbound = self.parameters.direction == Direction::In;
+        let identify = |members: Vec<_>| Identified::plan(&self.injection, &self.instance, &members, inbound);
+        let identified = members.map(identify).transpose()?;
+        let cgroup = identified.as_ref().and_then(Identified::undo).cloned();
         let name = InjectionName::new(self.injection.0.clone())?;
         let undo = NetworkUndo { name: name.to_string(), namespace: target.inode(), process, cgroup };
         // The sockets are read when they are recognised for sure: after the processes are in their cgroup.
@@ -129,7 +128,11 @@ impl Injector for Cut {
                 made.undo.cgroup = Some(cgroup);
                 return Ok(Step::Record(UndoData::Network(made.undo.clone())));
             }
-            made.spec.scope = Scope::Process(identified.sockets(&instance)?);
+            let sockets = identified.sockets(&instance)?;
+            if sockets.listeners.is_empty() && sockets.connections.is_empty() && sockets.cgroup.is_none() {
+                return Err(FaultError::refused(format!("{} has nothing open that could be cut", instance.id)));
+            }
+            made.spec.scope = Scope::Process(sockets);
         }
         made.refresh_at = monotonic() + made.lease.length() / REFRESH_PART;
         made.socket.install(&made.spec, made.lease)?;
@@ -144,7 +147,15 @@ impl Injector for Cut {
             ProofKind::DroppedPacket => format!("{} packets dropped", proof.packets),
             ProofKind::KernelReadBack => "in effect as read back; no packet of ours can meet them".to_owned(),
         };
-        Ok(Some(vec![Evidence::new(format!("counter of our rules {}", made.undo.name), observed)]))
+        let mut evidence = vec![Evidence::new(format!("counter of our rules {}", made.undo.name), observed)];
+        if let Some(reason) = made.identified.as_ref().and_then(Identified::without_cgroup) {
+            let bound = LOOK_OFTEN.as_millis();
+            evidence.push(Evidence::new(
+                "listeners and live connections",
+                format!("connections that it opens itself are cut at the next look, within {bound} ms: {reason}"),
+            ));
+        }
+        Ok(Some(evidence))
     }
 
     fn hold(&mut self) -> Result<Held, FaultError> {
@@ -152,7 +163,9 @@ impl Injector for Cut {
         let made = self.made()?;
         let now = monotonic();
         if now >= made.refresh_at {
-            made.refresh(&instance)?;
+            if let Some(reason) = lost(made.refresh(&instance))? {
+                return Ok(Held::Lost(reason));
+            }
             made.refresh_at = now + made.lease.length() / REFRESH_PART;
         } else if let Some(identified) = &mut made.identified {
             // Whoever was left out, or put elsewhere by somebody, is gathered again.
@@ -160,13 +173,17 @@ impl Injector for Cut {
                 made.undo.cgroup = Some(cgroup);
                 return Ok(Held::Record(UndoData::Network(made.undo.clone())));
             }
-            made.add_new_sockets(&instance)?;
+            if let Some(reason) = lost(made.add_new_sockets(&instance))? {
+                return Ok(Held::Lost(reason));
+            }
         }
         let until_refresh = made.refresh_at.saturating_sub(monotonic());
         if made.identified.is_none() {
             return Ok(Held::For(until_refresh));
         }
-        let look = FIRST_LOOKS.get(made.looks).copied().unwrap_or(LOOK_EVERY);
+        let without_cgroup = made.identified.as_ref().is_some_and(|one| one.without_cgroup().is_some());
+        let later = if without_cgroup { LOOK_OFTEN } else { LOOK_EVERY };
+        let look = FIRST_LOOKS.get(made.looks).copied().unwrap_or(later);
         made.looks += 1;
         Ok(Held::For(look.min(until_refresh)))
     }
@@ -190,13 +207,19 @@ impl Made {
             self.spec.scope = Scope::Process(identified.sockets(instance)?);
         }
         self.socket.refresh(&self.spec, self.lease)?;
-        if self.socket.read(&self.spec.name)?.rules == 0 {
-            return Err(FaultError::not_proven("the rules were removed by somebody else"));
+        self.see_rules()
+    }
+
+    fn see_rules(&mut self) -> Result<(), FaultError> {
+        if self.socket.has_rules(&self.spec.name)? {
+            return Ok(());
         }
-        Ok(())
+        let (injection, expected) = (self.spec.name.to_string(), 1);
+        Err(NftError::NotInEffect { injection, expected, found: 0 }.into())
     }
 
     fn add_new_sockets(&mut self, instance: &Instance) -> Result<(), FaultError> {
+        self.see_rules()?;
         let (Some(identified), Scope::Process(known)) = (&self.identified, &mut self.spec.scope) else {
             return Ok(());
         };
@@ -211,6 +234,17 @@ impl Made {
         known.listeners.append(&mut new.listeners);
         known.connections.append(&mut new.connections);
         Ok(())
+    }
+}
+
+/// In words, when what was to be kept going is not there any more: only somebody else removes it.
+fn lost(kept: Result<(), FaultError>) -> Result<Option<String>, FaultError> {
+    match kept {
+        Ok(()) => Ok(None),
+        Err(FaultError::Firewall(error)) if error.is_gone() || matches!(error, NftError::NotInEffect { .. }) => {
+            Ok(Some(format!("the rules were removed by somebody else: {error}")))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -273,3 +307,6 @@ fn find_namespace(record: &NetworkUndo) -> Result<Option<Namespace>, FaultError>
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,9 @@ const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 const PROOF_EVERY: Duration = Duration::from_micros(300);
 /// How often an undo is tried.
 const UNDO_ATTEMPTS_MAX: u32 = 9;
+/// How the error of a fault begins that somebody else ended, in the report of [`InjectionState::Reverted`]; no other
+/// error begins so.
+const LOST: &str = "lost: ";
 /// Time after the first undo that failed; doubled each time.
 const UNDO_BACKOFF: Duration = Duration::from_millis(10);
 
@@ -77,6 +80,8 @@ enum Ending {
     Due,
     /// Somebody else ended it before its time.
     Lost(String),
+    /// It is still there and can't be kept going.
+    Broken(String),
     /// The target ended.
     TargetGone,
     /// It could not be made.
@@ -290,22 +295,23 @@ impl Injection {
         }
         let held = match self.injector.hold() {
             Ok(Held::For(time)) => Ok(time),
-            Ok(Held::Record(data)) => {
-                self.extend_record(data, shared).map(|()| Duration::ZERO).map_err(|error| error.to_string())
-            }
-            Ok(Held::Lost(reason)) => Err(reason),
-            Err(error) => Err(error.to_string()),
+            Ok(Held::Record(data)) => self
+                .extend_record(data, shared)
+                .map(|()| Duration::ZERO)
+                .map_err(|error| Ending::Broken(error.to_string())),
+            Ok(Held::Lost(reason)) => Err(Ending::Lost(reason)),
+            Err(error) => Err(Ending::Broken(error.to_string())),
         };
         match held {
             Ok(time) => self.due = monotonic().saturating_add(time).min(until),
-            Err(reason) => self.end(Ending::Lost(reason), now, reports),
+            Err(ending) => self.end(ending, now, reports),
         }
     }
 
     fn end(&mut self, ending: Ending, requested_at: Duration, reports: &mut Reports) {
         let ending = match ending {
             // Whatever failed on a target that has ended failed because of that.
-            Ending::Failed(_) | Ending::Lost(_) if self.victim_has_ended() => Ending::TargetGone,
+            Ending::Failed(_) | Ending::Lost(_) | Ending::Broken(_) if self.victim_has_ended() => Ending::TargetGone,
             ending => ending,
         };
         self.stage = Stage::Reverting { ending, requested_at, attempts: 0 };
@@ -321,7 +327,11 @@ impl Injection {
             Ok(mut evidence) => {
                 let (state, error) = match std::mem::replace(ending, Ending::Due) {
                     Ending::Due => (InjectionState::Reverted, None),
-                    Ending::Lost(reason) => (InjectionState::Reverted, Some(reason)),
+                    // The beginning of these words is what a lost fault is known by.
+                    Ending::Lost(reason) => (InjectionState::Reverted, Some(format!("{LOST}{reason}"))),
+                    Ending::Broken(reason) => {
+                        (InjectionState::Reverted, Some(format!("ended before its time: {reason}")))
+                    }
                     Ending::TargetGone => (InjectionState::TargetGone, None),
                     Ending::Failed(error) => (InjectionState::ApplyFailed, Some(error)),
                 };

@@ -40,7 +40,8 @@ pub(super) fn check_all(instances: &mut [&mut Instance]) {
             .enumerate()
             .flat_map(|(index, instance)| tcp(instance).map(move |address| (index, address)))
             .collect();
-        let refused = if own == Some(network) { Ok(refused(&wanted)) } else { refused_inside(guide, &wanted) };
+        let refused =
+            if own == Some(network) { Ok(refused(&wanted)) } else { refused_inside(guide, &wanted) };
         for (index, instance) in instances.iter_mut().enumerate() {
             // Elsewhere than in the victim's own network its addresses mean something else. Without the right to go
             // there nothing is known, and that is not ready.
@@ -55,7 +56,9 @@ pub(super) fn check_all(instances: &mut [&mut Instance]) {
 pub fn is_ready(instance: &Instance) -> bool {
     let mut copy = instance.clone();
     // Without a port to try it must at least be seen that there is none.
-    if copy.ports.is_empty() && sockets::listeners_of_groups(&[&[copy.process.pid]]).iter().any(Result::is_err) {
+    if copy.ports.is_empty()
+        && sockets::listeners_of_groups(&[&[copy.process.pid]]).iter().any(Result::is_err)
+    {
         return false;
     }
     check_all(&mut [&mut copy]);

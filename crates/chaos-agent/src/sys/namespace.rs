@@ -131,7 +131,8 @@ impl Namespace {
         std::thread::scope(|scope| {
             let enter = || self.enter().map(|()| body());
             let thread = std::thread::Builder::new().spawn_scoped(scope, enter);
-            let thread = thread.map_err(|source| SysError::io("starting a thread for a namespace", source))?;
+            let thread =
+                thread.map_err(|source| SysError::io("starting a thread for a namespace", source))?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }

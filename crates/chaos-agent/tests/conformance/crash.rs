@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chaos_agent::sweep::recover;
+use chaos_agent::sys::nft::{Direction, InjectionName, Lease, NftSocket, PartitionSpec, Scope, TableRemoval};
 use chaos_core::port::Owner;
 use chaos_core::run::InjectionState::{Active, ApplyFailed, RevertFailed, Reverted};
 
@@ -121,6 +122,38 @@ fn recovery_undoes_at_once_what_the_kernel_would_end_later() {
         }
         assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
     }
+}
+
+/// In a network of its own, so that no other test's rules are there.
+#[test]
+fn recovery_removes_rules_of_the_dead_that_have_no_record_once_they_are_inert_and_never_before() {
+    if !super::scene::is_root() {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    super::scene::Network::new().run(|| {
+        let mut socket = NftSocket::open().unwrap();
+        let spec = |name: &str| PartitionSpec {
+            name: InjectionName::new(name).unwrap(),
+            direction: Direction::Both,
+            scope: Scope::Namespace,
+            peers: Vec::new(),
+            ports: Vec::new(),
+        };
+        let (dead, living) = (spec("dead-0"), spec("living-0"));
+        socket.install(&dead, Lease::new(Duration::from_millis(50)).unwrap()).unwrap();
+        socket.install(&living, Lease::new(LONG).unwrap()).unwrap();
+        eventually("the kernel has ended it", || !socket.read(&dead.name).unwrap().is_in_effect());
+        assert!(!socket.read(&dead.name).unwrap().is_absent(), "its rules are left");
+        assert!(recover(state.path(), false).unwrap().is_empty());
+        assert!(socket.read(&dead.name).unwrap().is_absent());
+        assert!(socket.read(&living.name).unwrap().is_in_effect(), "what lives is left alone");
+        socket.remove(&living.name).unwrap();
+        socket.install(&dead, Lease::new(Duration::from_millis(50)).unwrap()).unwrap();
+        eventually("the kernel has ended it", || !socket.read(&dead.name).unwrap().is_in_effect());
+        recover(state.path(), false).unwrap();
+        assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::Absent, "nothing is left");
+    });
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn every_fault_acts_until_it_is_reverted_and_leaves_nothing() {
         site.revert(&order);
         site.revert(&order);
         let reverted = reports.wait_for(Reverted);
-        assert!(!scene.acts(id), "{}", scene.name);
+        assert!(!scene.acts(id) && reverted.error.is_none(), "{}: {reverted:?}", scene.name);
         eprintln!(
             "{}: active {:.1} ms, reverted {:.1} ms, {} KiB resident; {:?} {:?}",
             scene.name,
@@ -205,4 +205,26 @@ fn when_a_later_step_fails_the_earlier_ones_are_undone() {
     assert_eq!(reports.states(), [Applying, Reverting, ApplyFailed]);
     assert!(!is_held(victim.process));
     eventually("the record is gone", || site.records().is_empty());
+}
+
+#[test]
+fn a_fault_that_somebody_else_took_away_is_told_as_lost_and_no_other_is() {
+    let site = Site::new();
+    let mut scenes = vec![scene::cpu(), scene::memory()];
+    if scene::is_root() {
+        scenes.extend([scene::partition_of_a_namespace(), scene::partition_of_a_process()]);
+    }
+    for scene in scenes {
+        let mut order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        // The lease of the kernel is as long, and rules are looked for at each third of it.
+        order.lease = Duration::from_secs(3);
+        let id = &order.injections[0].id;
+        let reports = site.inject(order.clone());
+        reports.wait_for(Active);
+        scene.take_away(id);
+        let told = reports.wait_for(Reverted);
+        assert!(told.error.as_deref().is_some_and(|error| error.starts_with("lost: ")), "{}: {told:?}", scene.name);
+        assert!(!scene.acts(id), "{}", scene.name);
+        eventually("the record is gone", || site.records().is_empty());
+    }
 }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 
 use chaos_agent::sys::namespace::{Kind, Namespace};
+use chaos_agent::sys::nft::{InjectionName, NftSocket};
 use chaos_agent::sys::proc;
 use chaos_core::run::InjectionId;
 use chaos_core::spec::{Fault, FaultKind};
@@ -26,6 +27,19 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn acts(&self, injection: &InjectionId) -> bool {
         (self.acts)(injection)
+    }
+
+    /// Ends a fault as somebody else would: its workers are killed, or its rules removed.
+    pub(crate) fn take_away(&self, injection: &InjectionId) {
+        for worker in ["cpu", "memory"].into_iter().flat_map(|kind| workers(kind, injection)) {
+            proc::identity(worker).into_iter().for_each(kill);
+        }
+        if self.fault.kind() == FaultKind::NetworkPartition {
+            let there = Namespace::of(self.instance.process, Kind::Network).unwrap();
+            let name = InjectionName::new(injection.to_string()).unwrap();
+            let removed = there.on_a_thread_inside(|| NftSocket::open().unwrap().remove(&name).unwrap());
+            assert!(removed.unwrap(), "{}: there were rules", self.name);
+        }
     }
 
     /// Every fault that has something to undo, as far as this user can make it.

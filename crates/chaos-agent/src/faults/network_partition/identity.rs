@@ -1,5 +1,5 @@
 //! How an instance is told from others that share its network namespace: its sockets, and a cgroup that holds it and
-//! nothing else. A cgroup of its own is used as it is; else one of ours is made below the instance's, in which the
+//! nothing else, without which only what arrives can be cut. A cgroup of its own is used as it is; else one of ours is made below the instance's, in which the
 //! limits of the one above go on to hold. Partitions of one instance share that cgroup: each has a token in it, and
 //! the last to go takes it away. It never makes a rule.
 
@@ -9,60 +9,102 @@ use std::path::{Path, PathBuf};
 use chaos_core::port::Evidence;
 use chaos_core::run::InjectionId;
 use chaos_core::target::{Instance, ProcessRef};
+use nix::unistd::{AccessFlags, access};
 
 use crate::faults::members::members_quickly;
-use crate::faults::{FaultError, members};
+use crate::faults::FaultError;
 use crate::sys::cgroup::own::{Moved, OwnCgroup};
 use crate::sys::cgroup::{self, Hierarchies, UNIFIED};
 use crate::sys::nft::{self, Cgroup, ProcessSockets};
 use crate::sys::proc::{self, sockets};
 use crate::undo::CgroupUndo;
 
-/// The cgroup by which an instance is known.
+/// How an instance is known.
 pub(super) struct Identified {
     hierarchies: Hierarchies,
-    directory: PathBuf,
-    /// What has to be taken back when the cgroup is ours.
-    ours: Option<CgroupUndo>,
+    known: Known,
+}
+
+enum Known {
+    /// By a cgroup that it has to itself, in this directory.
+    Own(PathBuf),
+    /// By a cgroup of ours, with what has to be taken back.
+    Ours(CgroupUndo),
+    /// By what it has open alone, because of this.
+    Sockets(String),
 }
 
 impl Identified {
-    /// Says how it will be done, changing nothing.
-    pub(super) fn plan(injection: &InjectionId, instance: &Instance) -> Result<Self, FaultError> {
+    /// Says how it will be done, changing nothing. `inbound` is whether only packets that arrive are meant: listeners
+    /// and live connections are enough for these.
+    ///
+    /// # Errors
+    /// The instance can't be told from others, or has ended.
+    pub(super) fn plan(
+        injection: &InjectionId,
+        instance: &Instance,
+        members: &[ProcessRef],
+        inbound: bool,
+    ) -> Result<Self, FaultError> {
         let hierarchies = Hierarchies::detect()?;
         let paths = proc::cgroups(instance.process.pid)?;
-        let members = members(instance)?;
         let Some(current) = paths.unified.as_ref().and_then(|_| hierarchies.directory(UNIFIED, &paths))
         else {
-            return Err(FaultError::refused(format!(
-                "{} shares its network namespace, and this host has no cgroup v2 tree by which the connections \
-                 that it opens from now on could be told from those of others",
-                instance.id
-            )));
+            return Self::by_sockets(hierarchies, instance, inbound, "this host has no cgroup v2 tree".into());
         };
         // Another partition of the same instance may have made it already.
         let name = format!("chaos-{}-{}", instance.process.pid, instance.process.start_time);
         let is_made = current.file_name().is_some_and(|current| current == name.as_str());
         let pids: BTreeSet<i32> = members.iter().map(|member| member.pid).collect();
         if !is_made && hierarchies.is_own(UNIFIED, &paths, &pids)? {
-            return Ok(Self { hierarchies, directory: current, ours: None });
+            return Ok(Self { hierarchies, known: Known::Own(current) });
         }
         let fallback = current.parent().filter(|_| is_made).map_or_else(|| current.clone(), Path::to_owned);
+        if let Err(reason) = may_make_below(&fallback) {
+            return Self::by_sockets(hierarchies, instance, inbound, reason);
+        }
         let directory = fallback.join(name);
         let moved = members.iter().filter_map(|member| moved(&hierarchies, *member, &directory)).collect();
         let token = directory.join(injection.to_string());
-        let ours = CgroupUndo { directory: directory.clone(), token, fallback, moved };
-        Ok(Self { hierarchies, directory, ours: Some(ours) })
+        let known = Known::Ours(CgroupUndo { directory, token, fallback, moved });
+        Ok(Self { hierarchies, known })
+    }
+
+    fn by_sockets(
+        hierarchies: Hierarchies,
+        instance: &Instance,
+        inbound: bool,
+        reason: String,
+    ) -> Result<Self, FaultError> {
+        if inbound {
+            return Ok(Self { hierarchies, known: Known::Sockets(reason) });
+        }
+        Err(FaultError::refused(format!(
+            "{} shares its network namespace, and only by a cgroup of version 2 could the connections that it opens \
+             from now on be told from those of others: {reason}; as root, or with `direction: in`, it can be done",
+            instance.id
+        )))
     }
 
     pub(super) fn undo(&self) -> Option<&CgroupUndo> {
-        self.ours.as_ref()
+        match &self.known {
+            Known::Ours(ours) => Some(ours),
+            Known::Own(_) | Known::Sockets(_) => None,
+        }
+    }
+
+    /// Why the instance is known by what it has open alone, when it is.
+    pub(super) fn without_cgroup(&self) -> Option<&str> {
+        match &self.known {
+            Known::Sockets(reason) => Some(reason),
+            Known::Own(_) | Known::Ours(_) => None,
+        }
     }
 
     /// Gathers the instance in its cgroup. When somebody would be moved who is not in the undo record, nobody is,
     /// and what the record has to say is returned.
     pub(super) fn gather(&mut self, instance: &Instance) -> Result<Option<CgroupUndo>, FaultError> {
-        let Some(ours) = &mut self.ours else { return Ok(None) };
+        let Known::Ours(ours) = &mut self.known else { return Ok(None) };
         let own = make(&ours.directory)?;
         make(&ours.token)?;
         loop {
@@ -95,17 +137,35 @@ impl Identified {
     pub(super) fn sockets(&self, instance: &Instance) -> Result<ProcessSockets, FaultError> {
         let pids: Vec<i32> = members_quickly(instance)?.iter().map(|member| member.pid).collect();
         let open = sockets::sockets(&pids)?;
-        let own = OwnCgroup::recorded(self.directory.clone());
-        let level = self.hierarchies.mount_point(UNIFIED).and_then(|mount_point| own.level(mount_point));
-        let level = level.and_then(|level| u8::try_from(level).ok()).ok_or_else(|| {
-            FaultError::refused(format!("cgroup {} is too deep to be matched", self.directory.display()))
-        })?;
+        let cgroup = match &self.known {
+            Known::Own(directory) | Known::Ours(CgroupUndo { directory, .. }) => Some(self.cgroup(directory)?),
+            Known::Sockets(_) => None,
+        };
         Ok(ProcessSockets {
             listeners: open.listening.iter().map(listener).collect(),
             connections: open.established.iter().map(connection).collect(),
-            cgroup: Some(Cgroup { id: own.id()?, level }),
+            cgroup,
         })
     }
+
+    fn cgroup(&self, directory: &Path) -> Result<Cgroup, FaultError> {
+        let own = OwnCgroup::recorded(directory.to_owned());
+        let level = self.hierarchies.mount_point(UNIFIED).and_then(|mount_point| own.level(mount_point));
+        let level = level.and_then(|level| u8::try_from(level).ok()).ok_or_else(|| {
+            FaultError::refused(format!("cgroup {} is too deep to be matched", directory.display()))
+        })?;
+        Ok(Cgroup { id: own.id()?, level })
+    }
+}
+
+/// Whether this user may make a cgroup below another one and move processes from there into it; else why not.
+fn may_make_below(directory: &Path) -> Result<(), String> {
+    for path in [directory.to_owned(), directory.join("cgroup.procs")] {
+        access(&path, AccessFlags::W_OK).map_err(|errno| {
+            format!("no right to make one in {} ({}: {})", directory.display(), path.display(), errno.desc())
+        })?;
+    }
+    Ok(())
 }
 
 /// Takes back the token, and with the last token the cgroup: its processes go where they were.

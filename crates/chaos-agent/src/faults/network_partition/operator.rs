@@ -3,11 +3,10 @@
 //! Owns these refusals. Peers and ports only narrow a partition, so they are left out of the judgement: what is safe
 //! without them is safe with them.
 
-use std::collections::BTreeSet;
-
 use chaos_core::target::{Instance, ProcessRef};
 
-use crate::faults::{FaultError, members};
+use crate::faults::FaultError;
+use crate::faults::members::members_in;
 use crate::host::{Asker, Protection};
 use crate::sys::proc::sockets::{self, Listener, Sockets};
 use crate::sys::proc::table::ProcessTable;
@@ -22,7 +21,8 @@ const KERNEL: &str = "a kernel thread";
 /// What a process holds that carries the traffic of others.
 const TUNNEL: &str = "/dev/net/tun";
 
-/// True when the instance shares its network namespace with others, so that its own sockets must be told apart.
+/// The instance's processes when it shares its network namespace with others, so that its own sockets must be told
+/// apart; none when it is alone there.
 ///
 /// # Errors
 /// Refused, when a protected process could be cut off; or the process table can't be read.
@@ -30,28 +30,28 @@ pub(super) fn examine(
     instance: &Instance,
     namespace: u64,
     registered: &[ProcessRef],
-) -> Result<bool, FaultError> {
-    let own: BTreeSet<i32> = members(instance)?.iter().map(|member| member.pid).collect();
-    let mut others = Vec::new();
-    for pid in proc::pids()? {
-        let inode = proc::namespace_inode(pid, "net");
-        if !own.contains(&pid) && inode.is_ok_and(|inode| inode == namespace) && proc::identity(pid).is_ok() {
-            others.push(pid);
-        }
-    }
-    if others.is_empty() {
-        return Ok(false);
-    }
+) -> Result<Option<Vec<ProcessRef>>, FaultError> {
     let table = ProcessTable::read()?;
+    let members = members_in(&table, instance);
+    let own: Vec<i32> = members.iter().map(|member| member.pid).collect();
+    let is_other = |pid: i32| {
+        let inside = || proc::namespace_inode(pid, "net").is_ok_and(|inode| inode == namespace);
+        !own.contains(&pid) && inside()
+    };
+    let mut living = table.iter().filter(|process| !process.is_dead()).map(|process| process.identity.pid);
+    if !living.any(is_other) {
+        return Ok(None);
+    }
     let protection = Protection::new(&table, &Asker { registered: registered.to_vec(), callers: Vec::new() });
-    let own: Vec<i32> = own.into_iter().collect();
     refuse_tunnels(instance, &own)?;
     let of = |pid: i32| protection.reason(pid).filter(|reason| ![INIT, KERNEL].contains(reason));
-    let protected: Vec<(i32, &str)> = others.into_iter().filter_map(|pid| Some((pid, of(pid)?))).collect();
-    let (ways_in, keepers): (Vec<_>, Vec<_>) =
-        protected.into_iter().partition(|(_, reason)| *reason == WAY_IN);
+    let protected = table.iter().filter(|process| !process.is_dead()).filter_map(|process| {
+        let pid = process.identity.pid;
+        Some((pid, of(pid).filter(|_| is_other(pid))?))
+    });
+    let (ways_in, keepers): (Vec<_>, Vec<_>) = protected.partition(|(_, reason)| *reason == WAY_IN);
     let pids = |list: &[(i32, &str)]| -> Vec<i32> { list.iter().map(|(pid, _)| *pid).collect() };
-    // The tables of sockets are large: all are looked at at once, and one by one only to say who it is.
+    // All are looked at at once, and one by one only to say who it is.
     let [victim, by_ways_in, by_keepers] =
         sockets::sockets_of_groups([own.as_slice(), &pids(&ways_in), &pids(&keepers)])?;
     for (processes, held, way_in) in [(ways_in, by_ways_in, true), (keepers, by_keepers, false)] {
@@ -65,7 +65,7 @@ pub(super) fn examine(
              choose a target that shares no socket with it"
         )));
     }
-    Ok(true)
+    Ok(Some(members))
 }
 
 /// A socket of the instance that is also a protected process' own, in words.

@@ -263,6 +263,42 @@ impl NftSocket {
         Ok(ours(rules).filter(|rule| rule.owner == *name).map(|rule| rule.packets).sum())
     }
 
+    /// Whether rules are there under a name.
+    ///
+    /// # Errors
+    /// [`NftError`].
+    pub fn has_rules(&mut self, name: &InjectionName) -> Result<bool, NftError> {
+        Ok(ours(self.rules()?).any(|rule| rule.owner == *name))
+    }
+
+    /// Removes what is under a name when none of its elements is live, so that it drops nothing; says whether it did.
+    /// What another process makes or takes up again at the same time stays: the kernel refuses if the rule set changed
+    /// since it was read.
+    ///
+    /// # Errors
+    /// [`NftError::Contended`] when others never stop changing the rule set.
+    pub fn remove_expired(&mut self, name: &InjectionName) -> Result<bool, NftError> {
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let generation = self.generation()?;
+            let found = self.find(name)?;
+            for set in &found.sets {
+                if !self.elements_of(set)?.is_empty() {
+                    return Ok(false);
+                }
+            }
+            let mut batch = self.batch(Some(generation));
+            found.remove_in(&mut batch);
+            if batch.is_empty() {
+                return Ok(false);
+            }
+            match self.commit(batch) {
+                Err(error) if error.outdated() || error.is_gone() => {}
+                outcome => return outcome.map(|()| true),
+            }
+        }
+        Err(NftError::Contended { attempted: "remove an expired partition", attempts: CHANGE_ATTEMPTS_MAX })
+    }
+
     /// The names of all injections that have a rule or a set in our table.
     ///
     /// # Errors

@@ -38,7 +38,9 @@ pub(super) fn dump(states: States) -> Result<Vec<(Protocol, Entry)>, Errno> {
     let fd = open()?;
     let mut found = Vec::new();
     let mut buffer = vec![0; RECEIVE_BYTES];
-    for (protocol, family) in [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|p| FAMILIES.map(|f| (p, f))) {
+    for (protocol, family) in
+        [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|p| FAMILIES.map(|f| (p, f)))
+    {
         ask(&fd, protocol, family, states.mask(protocol))?;
         match receive(&fd, &mut buffer, |entry| found.push((protocol, entry))) {
             // A kernel without IPv6.
@@ -154,12 +156,15 @@ mod tests {
     #[test]
     fn the_kernel_lists_what_its_text_tables_list() {
         let listener = std::net::TcpListener::bind("[::]:0").unwrap();
-        let client = std::net::TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
+        let client =
+            std::net::TcpStream::connect(("127.0.0.1", listener.local_addr().unwrap().port())).unwrap();
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let listening = dump(States::Listening).unwrap();
         let all = dump(States::Open).unwrap();
         let has = |list: &[(Protocol, Entry)], local| list.iter().any(|(_, entry)| entry.local == local);
-        assert!(has(&listening, listener.local_addr().unwrap()) && has(&listening, udp.local_addr().unwrap()));
+        assert!(
+            has(&listening, listener.local_addr().unwrap()) && has(&listening, udp.local_addr().unwrap())
+        );
         let client = client.local_addr().unwrap();
         assert!(has(&all, client) && !has(&listening, client), "a connection is no listener");
     }
