@@ -50,7 +50,8 @@ pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoEr
     remove_half_written(&state.join("undo"));
     // Best effort: what can't be removed now does nothing and is tried again at the next start.
     let _ = log.discard_unfinished(|writer| proc::identity(writer).is_err());
-    let kept = log.all()?.into_iter().filter_map(|(path, _)| Some(path.file_stem()?.to_string_lossy().into_owned()));
+    let kept =
+        log.all()?.into_iter().filter_map(|(path, _)| Some(path.file_stem()?.to_string_lossy().into_owned()));
     remove_inert(&kept.collect());
     Ok(reports)
 }

@@ -21,7 +21,9 @@ use super::{FaultError, Held, Injector, Step, Surroundings};
 use crate::holder::monotonic;
 use crate::sys::capability::{self, Capability};
 use crate::sys::namespace::{Kind, Namespace};
-use crate::sys::nft::{self, Cidr, InjectionName, Lease, NftError, NftSocket, PartitionSpec, ProofKind, Scope};
+use crate::sys::nft::{
+    self, Cidr, InjectionName, Lease, NftError, NftSocket, PartitionSpec, ProofKind, Scope,
+};
 use crate::sys::{own_pid, proc};
 use crate::undo::{CgroupUndo, NetworkUndo, UndoData};
 
@@ -130,7 +132,10 @@ impl Injector for Cut {
             }
             let sockets = identified.sockets(&instance)?;
             if sockets.listeners.is_empty() && sockets.connections.is_empty() && sockets.cgroup.is_none() {
-                return Err(FaultError::refused(format!("{} has nothing open that could be cut", instance.id)));
+                return Err(FaultError::refused(format!(
+                    "{} has nothing open that could be cut",
+                    instance.id
+                )));
             }
             made.spec.scope = Scope::Process(sockets);
         }
@@ -152,7 +157,9 @@ impl Injector for Cut {
             let bound = LOOK_OFTEN.as_millis();
             evidence.push(Evidence::new(
                 "listeners and live connections",
-                format!("connections that it opens itself are cut at the next look, within {bound} ms: {reason}"),
+                format!(
+                    "connections that it opens itself are cut at the next look, within {bound} ms: {reason}"
+                ),
             ));
         }
         Ok(Some(evidence))
@@ -241,7 +248,9 @@ impl Made {
 fn lost(kept: Result<(), FaultError>) -> Result<Option<String>, FaultError> {
     match kept {
         Ok(()) => Ok(None),
-        Err(FaultError::Firewall(error)) if error.is_gone() || matches!(error, NftError::NotInEffect { .. }) => {
+        Err(FaultError::Firewall(error))
+            if error.is_gone() || matches!(error, NftError::NotInEffect { .. }) =>
+        {
             Ok(Some(format!("the rules were removed by somebody else: {error}")))
         }
         Err(error) => Err(error),

@@ -311,7 +311,9 @@ impl Injection {
     fn end(&mut self, ending: Ending, requested_at: Duration, reports: &mut Reports) {
         let ending = match ending {
             // Whatever failed on a target that has ended failed because of that.
-            Ending::Failed(_) | Ending::Lost(_) | Ending::Broken(_) if self.victim_has_ended() => Ending::TargetGone,
+            Ending::Failed(_) | Ending::Lost(_) | Ending::Broken(_) if self.victim_has_ended() => {
+                Ending::TargetGone
+            }
             ending => ending,
         };
         self.stage = Stage::Reverting { ending, requested_at, attempts: 0 };

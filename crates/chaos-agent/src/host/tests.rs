@@ -225,3 +225,77 @@ fn a_service_in_a_network_of_its_own_is_asked_there() {
     elsewhere.ports[0].port ^= 1;
     assert!(!is_ready(&elsewhere), "nobody accepts on the next port");
 }
+
+#[test]
+fn an_instance_whose_sockets_cannot_be_read_is_not_ready() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let child = Child::sleeping();
+    let target = HostTarget::Pid(child.pid());
+    assert!(inventory(&target, &Asker::default()).unwrap().instances[0].ready, "it runs and has no port");
+    crate::sys::testing::in_single_threaded_process(|| {
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65_534)).map_err(|errno| errno.to_string())?;
+        let found = inventory(&target, &Asker::default()).map_err(|error| error.to_string())?;
+        assert!(!found.instances[0].ready && found.instances[0].ports.is_empty());
+        assert!(!is_ready(&found.instances[0]));
+        Ok(())
+    });
+}
+
+#[test]
+fn ports_that_do_not_answer_do_not_add_up() {
+    // A listener whose queue is full lets connections wait.
+    let full: Vec<Full> = (0..12).map(|_| Full::new()).collect();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = sys::proc::identity(sys::own_pid()).unwrap();
+    let instance = |listener: &std::net::TcpListener| {
+        let address = listener.local_addr().unwrap();
+        Instance {
+            id: address.to_string(),
+            process: own,
+            processes: vec![own],
+            command: String::new(),
+            ready: false,
+            managed: false,
+            ports: vec![ListeningPort {
+                protocol: Protocol::Tcp,
+                address: address.ip(),
+                port: address.port(),
+            }],
+            network_namespace: sys::proc::namespace_inode(own.pid, "net").unwrap(),
+            shares_host_network: true,
+            own_cgroup: None,
+        }
+    };
+    let mut instances: Vec<Instance> = full.iter().map(|full| instance(&full.listener)).collect();
+    instances.push(instance(&free));
+    let begun = std::time::Instant::now();
+    readiness::check_all(&mut instances.iter_mut().collect::<Vec<_>>());
+    let took = begun.elapsed();
+    let ready: Vec<bool> = instances.iter().map(|instance| instance.ready).collect();
+    assert_eq!(ready.iter().filter(|ready| **ready).count(), 1);
+    assert!(ready[12] && took < READY_TIMEOUT * 6, "one after another would take longer: {took:?}");
+}
+
+/// A listener that accepts nobody any more.
+struct Full {
+    listener: std::net::TcpListener,
+    _waiting: Vec<std::net::TcpStream>,
+}
+
+impl Full {
+    fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // Listening again changes the length of the queue.
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&to, std::time::Duration::from_millis(50))
+        {
+            waiting.push(stream);
+        }
+        Self { listener, _waiting: waiting }
+    }
+}

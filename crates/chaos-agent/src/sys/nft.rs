@@ -33,4 +33,6 @@ mod kernel_tests;
 #[cfg(test)]
 mod kernel_tests_shared;
 #[cfg(test)]
+mod kernel_tests_table;
+#[cfg(test)]
 mod test_net;

@@ -34,7 +34,7 @@ fn when_a_command_line_is_killed_its_fault_process_undoes_at_once() {
         let parent = Actor::parent(state.path(), &order);
         parent.wait_for_state(Active);
         kill(parent.victim.process);
-        within(Duration::from_secs(2), "the fault process ends", || holder(&order.run).is_none());
+        within(Duration::from_secs(5), "the fault process ends", || holder(&order.run).is_none());
         assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
         let told = recover(state.path(), false).unwrap();
         assert_eq!(told.len(), 1, "{}", scene.name);
@@ -49,15 +49,15 @@ fn when_a_server_is_killed_its_faults_last_until_the_lease_ends() {
     let state = tempfile::tempdir().unwrap();
     let mut order = order(default_fault(chaos_core::spec::FaultKind::ProcessPause), &[victim.instance()]);
     order.owner = Owner::Server;
-    order.lease = Duration::from_millis(700);
+    order.lease = Duration::from_secs(2);
+    let ordered = Instant::now();
     let parent = Actor::parent(state.path(), &order);
     parent.wait_for_state(Active);
     kill(parent.victim.process);
-    let begun = Instant::now();
     assert!(recover(state.path(), false).unwrap().is_empty(), "a living fault process is left alone");
     assert!(is_held(victim.process));
-    within(Duration::from_secs(2), "the fault process ends", || holder(&order.run).is_none());
-    assert!(begun.elapsed() > Duration::from_millis(300), "not before the lease");
+    eventually("the fault process ends", || holder(&order.run).is_none());
+    assert!(ordered.elapsed() >= order.lease, "not before the lease");
     assert!(runs_on(victim.process));
     assert_eq!(recover(state.path(), false).unwrap()[0].state, Reverted);
 }
@@ -95,8 +95,8 @@ fn when_all_are_killed_at_once_the_kernel_ends_the_fault_and_recovery_tells_of_i
         eventually("the kernel has ended it", || !scene.acts(&id));
         let back = killed.elapsed();
         eprintln!("{}: back {} ms after everything was killed", scene.name, back.as_millis());
-        // The measurement itself needs some attempts of the victim.
-        assert!(back < order.lease + Duration::from_secs(1), "{}: {back:?}", scene.name);
+        // The last renewal was before; the measurement itself needs some attempts of the victim.
+        assert!(back < order.lease + Duration::from_secs(5), "{}: {back:?}", scene.name);
         let told = recover(state.path(), false).unwrap();
         assert_eq!(told[0].state, Reverted, "{}: {told:?}", scene.name);
         assert!(records(state.path()).is_empty());

@@ -100,10 +100,10 @@ fn a_fault_ends_by_itself_after_its_duration() {
 fn a_fault_ends_with_its_lease_and_lives_on_when_it_is_renewed() {
     let (site, victim) = (Site::new(), Victim::busy());
     let mut order = order(default_fault(FaultKind::ProcessPause), &[victim.instance()]);
-    order.lease = Duration::from_millis(400);
+    order.lease = Duration::from_secs(1);
     let reports = site.inject(order.clone());
     reports.wait_for(Active);
-    for _ in 0..12 {
+    for _ in 0..30 {
         site.runtime.block_on(chaos_core::port::Node::renew(&site.node, &order.run));
         // Pacing of the renewals, well within the lease.
         std::thread::sleep(Duration::from_millis(50));
@@ -216,14 +216,18 @@ fn a_fault_that_somebody_else_took_away_is_told_as_lost_and_no_other_is() {
     }
     for scene in scenes {
         let mut order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
-        // The lease of the kernel is as long, and rules are looked for at each third of it.
-        order.lease = Duration::from_secs(3);
+        // The lease of the kernel is half as long, and rules are looked for at each third of that.
+        order.lease = Duration::from_secs(10);
         let id = &order.injections[0].id;
         let reports = site.inject(order.clone());
         reports.wait_for(Active);
         scene.take_away(id);
         let told = reports.wait_for(Reverted);
-        assert!(told.error.as_deref().is_some_and(|error| error.starts_with("lost: ")), "{}: {told:?}", scene.name);
+        assert!(
+            told.error.as_deref().is_some_and(|error| error.starts_with("lost: ")),
+            "{}: {told:?}",
+            scene.name
+        );
         assert!(!scene.acts(id), "{}", scene.name);
         eventually("the record is gone", || site.records().is_empty());
     }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use chaos_agent::sys::namespace::{Kind, Namespace};
 use chaos_agent::sys::nft::{InjectionName, NftSocket};
+use chaos_agent::sys::pidfd::PidFd;
 use chaos_agent::sys::proc;
 use chaos_core::run::InjectionId;
 use chaos_core::spec::{Fault, FaultKind};
@@ -31,8 +32,10 @@ impl Scene {
 
     /// Ends a fault as somebody else would: its workers are killed, or its rules removed.
     pub(crate) fn take_away(&self, injection: &InjectionId) {
+        // The others may be ended by their fault process as soon as the first is missing.
         for worker in ["cpu", "memory"].into_iter().flat_map(|kind| workers(kind, injection)) {
-            proc::identity(worker).into_iter().for_each(kill);
+            let held = proc::identity(worker).and_then(PidFd::open);
+            let _ = held.and_then(|held| held.send_signal(9));
         }
         if self.fault.kind() == FaultKind::NetworkPartition {
             let there = Namespace::of(self.instance.process, Kind::Network).unwrap();

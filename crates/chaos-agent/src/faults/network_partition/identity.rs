@@ -11,8 +11,8 @@ use chaos_core::run::InjectionId;
 use chaos_core::target::{Instance, ProcessRef};
 use nix::unistd::{AccessFlags, access};
 
-use crate::faults::members::members_quickly;
 use crate::faults::FaultError;
+use crate::faults::members::members_quickly;
 use crate::sys::cgroup::own::{Moved, OwnCgroup};
 use crate::sys::cgroup::{self, Hierarchies, UNIFIED};
 use crate::sys::nft::{self, Cgroup, ProcessSockets};
@@ -50,7 +50,12 @@ impl Identified {
         let paths = proc::cgroups(instance.process.pid)?;
         let Some(current) = paths.unified.as_ref().and_then(|_| hierarchies.directory(UNIFIED, &paths))
         else {
-            return Self::by_sockets(hierarchies, instance, inbound, "this host has no cgroup v2 tree".into());
+            return Self::by_sockets(
+                hierarchies,
+                instance,
+                inbound,
+                "this host has no cgroup v2 tree".into(),
+            );
         };
         // Another partition of the same instance may have made it already.
         let name = format!("chaos-{}-{}", instance.process.pid, instance.process.start_time);
@@ -138,7 +143,9 @@ impl Identified {
         let pids: Vec<i32> = members_quickly(instance)?.iter().map(|member| member.pid).collect();
         let open = sockets::sockets(&pids)?;
         let cgroup = match &self.known {
-            Known::Own(directory) | Known::Ours(CgroupUndo { directory, .. }) => Some(self.cgroup(directory)?),
+            Known::Own(directory) | Known::Ours(CgroupUndo { directory, .. }) => {
+                Some(self.cgroup(directory)?)
+            }
             Known::Sockets(_) => None,
         };
         Ok(ProcessSockets {

@@ -1,3 +1,5 @@
+//! Cgroups of every layout as text, and real ones where this host lets them be made.
+
 use super::super::testing::Child;
 use super::own::OwnCgroup;
 use super::*;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::kernel_tests::SLACK;
 use super::test_net::{
     Conversation, Namespace, PEER_V4, Pair, VICTIM_V4, at, has_program, is_root, lease, name, received,
 };
@@ -147,18 +148,18 @@ fn the_kernel_alone_ends_a_partition_of_a_process_when_its_lease_is_over() {
         connections: vec![connection(&talk)],
         cgroup: Some(Cgroup { id: 1, level: 0 }),
     };
-    let started = Instant::now();
     let mut socket = pair.victim.socket();
+    let started = Instant::now();
     socket.install(&spec(Direction::Both, sockets), lease(300)).unwrap();
+    let installed = Instant::now();
     drop(socket);
-    assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+    let reached = pair.peer.reaches(at(VICTIM_V4, 7001));
+    // On a machine so busy that the lease lapsed meanwhile, nothing was promised.
+    assert!(!reached || started.elapsed() > Duration::from_millis(290));
     let again = pair.peer.time_until_reached(at(VICTIM_V4, 7001), Duration::from_secs(3));
     assert!(again.is_some(), "traffic flows again");
-    let after = started.elapsed();
-    assert!(
-        after >= Duration::from_millis(290) && after <= Duration::from_millis(400),
-        "{after:?} of 300 ms"
-    );
+    assert!(started.elapsed() >= Duration::from_millis(290), "{:?} of 300 ms", started.elapsed());
+    assert!(installed.elapsed() <= SLACK + Duration::from_millis(300), "{:?}", installed.elapsed());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Pauses of real processes: everything stops, and everything goes on whoever dies.
+
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::super::testing::{Child, Forked, eventually};

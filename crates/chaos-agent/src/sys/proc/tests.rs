@@ -1,3 +1,5 @@
+//! What `/proc` says, as text and of real processes.
+
 use super::super::testing::{Child, eventually};
 use super::table::ProcessTable;
 use super::*;

@@ -17,6 +17,10 @@ use crate::sys::nft::wire;
 
 /// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
+/// `TCPDIAG_GETSOCK`, the older question: it knows no families, so one walk over all connections answers for both.
+const TCP_OF_ALL_FAMILIES: u16 = 18;
+/// Bytes of a `struct nlmsghdr` with a `struct inet_diag_req`.
+const OLDER_REQUEST_BYTES: u8 = 76;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST_AND_DUMP: u16 = 0x301;
@@ -38,17 +42,32 @@ pub(super) fn dump(states: States) -> Result<Vec<(Protocol, Entry)>, Errno> {
     let fd = open()?;
     let mut found = Vec::new();
     let mut buffer = vec![0; RECEIVE_BYTES];
-    for (protocol, family) in
-        [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|p| FAMILIES.map(|f| (p, f)))
-    {
-        ask(&fd, protocol, family, states.mask(protocol))?;
-        match receive(&fd, &mut buffer, |entry| found.push((protocol, entry))) {
+    let (tcp, udp) = (states.mask(Protocol::Tcp), states.mask(Protocol::Udp));
+    send(&fd, &older_request(tcp))?;
+    if receive(&fd, &mut buffer, |entry| found.push((Protocol::Tcp, entry))).is_err() {
+        found.clear();
+        by_family(&fd, &mut buffer, Protocol::Tcp, tcp, &mut found)?;
+    }
+    by_family(&fd, &mut buffer, Protocol::Udp, udp, &mut found)?;
+    Ok(found)
+}
+
+fn by_family(
+    fd: &OwnedFd,
+    buffer: &mut [u8],
+    protocol: Protocol,
+    states: u32,
+    found: &mut Vec<(Protocol, Entry)>,
+) -> Result<(), Errno> {
+    for family in FAMILIES {
+        send(fd, &request(protocol, family, states))?;
+        match receive(fd, buffer, |entry| found.push((protocol, entry))) {
             // A kernel without IPv6.
             Err(Errno::ENOENT | Errno::EAFNOSUPPORT) if family == AddressFamily::Inet6 => {}
             outcome => outcome?,
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn open() -> Result<OwnedFd, Errno> {
@@ -64,24 +83,37 @@ fn open() -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-fn ask(fd: &OwnedFd, protocol: Protocol, family: AddressFamily, states: u32) -> Result<(), Errno> {
-    let request = request(protocol, family, states);
+fn send(fd: &OwnedFd, request: &[u8]) -> Result<(), Errno> {
     loop {
-        match socket::send(fd.as_raw_fd(), &request, MsgFlags::empty()) {
+        match socket::send(fd.as_raw_fd(), request, MsgFlags::empty()) {
             Err(Errno::EINTR) => {}
             outcome => return outcome.map(drop),
         }
     }
 }
 
+/// The header of a dump; sequence number and port are zero, as one question at a time is open on a socket.
+fn header(kind: u16, length: u8) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(usize::from(length));
+    bytes.extend(u32::from(length).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(REQUEST_AND_DUMP.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes
+}
+
+fn older_request(states: u32) -> Vec<u8> {
+    let mut bytes = header(TCP_OF_ALL_FAMILIES, OLDER_REQUEST_BYTES);
+    bytes.extend([0; 4 + SOCKET_ID_BYTES]);
+    bytes.extend(states.to_ne_bytes());
+    // Tables, which the kernel does not look at.
+    bytes.extend([0; 4]);
+    bytes
+}
+
 fn request(protocol: Protocol, family: AddressFamily, states: u32) -> Vec<u8> {
     let (family, transport) = (if family == AddressFamily::Inet { 2 } else { 10 }, protocol.number());
-    let mut bytes = Vec::with_capacity(usize::from(REQUEST_BYTES));
-    bytes.extend(u32::from(REQUEST_BYTES).to_ne_bytes());
-    bytes.extend(BY_FAMILY.to_ne_bytes());
-    bytes.extend(REQUEST_AND_DUMP.to_ne_bytes());
-    // Sequence number and port: one question at a time is open on this socket.
-    bytes.extend([0; 8]);
+    let mut bytes = header(BY_FAMILY, REQUEST_BYTES);
     bytes.extend([family, transport, 0, 0]);
     bytes.extend(states.to_ne_bytes());
     bytes.extend([0; SOCKET_ID_BYTES]);
@@ -100,7 +132,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8], mut each: impl FnMut(Entry)) -> Resu
                 DONE if message.error_code() == 0 => return Ok(()),
                 // A dump that this kernel can't make ends with its reason.
                 DONE | ERROR => return Err(Errno::from_raw(message.error_code().saturating_neg())),
-                BY_FAMILY => read(message.body).into_iter().for_each(&mut each),
+                BY_FAMILY | TCP_OF_ALL_FAMILIES => read(message.body).into_iter().for_each(&mut each),
                 _ => {}
             }
         }
@@ -138,6 +170,29 @@ mod tests {
         assert_eq!(bytes[..4], 72_u32.to_ne_bytes());
         assert_eq!(bytes[16..20], [10, 6, 0, 0]);
         assert_eq!(bytes[20..24], 1024_u32.to_ne_bytes());
+        let older = older_request(1 << 10);
+        assert_eq!(
+            (older.len(), &older[68..72]),
+            (usize::from(OLDER_REQUEST_BYTES), &1024_u32.to_ne_bytes()[..])
+        );
+    }
+
+    #[test]
+    fn one_question_for_all_families_is_answered_as_one_for_each() {
+        let six = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let four = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (fd, mut buffer) = (open().unwrap(), vec![0; RECEIVE_BYTES]);
+        let wanted = [six.local_addr().unwrap(), four.local_addr().unwrap()];
+        let mut older = Vec::new();
+        send(&fd, &older_request(States::Listening.mask(Protocol::Tcp))).unwrap();
+        receive(&fd, &mut buffer, |entry| older.push((Protocol::Tcp, entry))).unwrap();
+        let mut newer = Vec::new();
+        by_family(&fd, &mut buffer, Protocol::Tcp, 1 << super::super::TCP_LISTEN, &mut newer).unwrap();
+        for local in wanted {
+            let of =
+                |list: &[(Protocol, Entry)]| list.iter().find(|(_, entry)| entry.local == local).copied();
+            assert!(of(&older).is_some() && of(&older) == of(&newer), "{local}");
+        }
     }
 
     #[test]
@@ -167,5 +222,11 @@ mod tests {
         );
         let client = client.local_addr().unwrap();
         assert!(has(&all, client) && !has(&listening, client), "a connection is no listener");
+        let text = super::super::text::tables(crate::sys::own_pid()).unwrap();
+        for local in [listener.local_addr().unwrap(), udp.local_addr().unwrap(), client] {
+            let of =
+                |list: &[(Protocol, Entry)]| list.iter().find(|(_, entry)| entry.local == local).copied();
+            assert_eq!(of(&text), of(&all), "{local}");
+        }
     }
 }
