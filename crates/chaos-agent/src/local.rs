@@ -17,6 +17,7 @@ use chaos_core::spec::{FaultKind, HostTarget};
 use chaos_core::target::{Inventory, ProcessRef};
 use futures_util::future::BoxFuture;
 
+use self::spawn::Spawned;
 use crate::holder::monotonic;
 use crate::holder::wire::{self, Begin, Command, Inject, Revert};
 use crate::host::{self, Asker};
@@ -80,11 +81,17 @@ pub struct LocalNode {
 struct State {
     registered: Mutex<Vec<ProcessRef>>,
     links: Mutex<BTreeMap<RunId, Link>>,
+    /// Fault processes that were started ahead of their first order. One whose socket is dropped ends by itself.
+    prepared: Mutex<BTreeMap<RunId, Spawned>>,
 }
 
 impl State {
     fn links(&self) -> MutexGuard<'_, BTreeMap<RunId, Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, BTreeMap<RunId, Spawned>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn registered(&self) -> MutexGuard<'_, Vec<ProcessRef>> {
@@ -152,14 +159,21 @@ impl LocalNode {
         };
         let mut first = wire::line(&Command::Begin(begin)).map_err(holder)?;
         first.append(&mut lines);
-        let executable = self.config.executable.clone();
-        let title = run.clone();
-        let spawned = tokio::task::spawn_blocking(move || spawn::holder(&executable, &title)).await;
-        let spawned =
-            spawned.map_err(|error| holder(error.to_string()))?.map_err(|error| holder(error.to_string()))?;
-        self.register(spawned.process);
+        let prepared = self.state.prepared().remove(&run);
+        let spawned = match prepared {
+            Some(spawned) => spawned,
+            None => self.spawn(&run).await.map_err(holder)?,
+        };
         let log = crate::undo::UndoLog::new(&self.config.state_dir);
         link::attach(run.clone(), spawned, first, open, log, &self.state).map_err(holder)
+    }
+
+    async fn spawn(&self, run: &RunId) -> Result<Spawned, String> {
+        let (executable, title) = (self.config.executable.clone(), run.clone());
+        let spawned = tokio::task::spawn_blocking(move || spawn::holder(&executable, &title)).await;
+        let spawned = spawned.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.register(spawned.process);
+        Ok(spawned)
     }
 
     fn tell(&self, run: &RunId, command: &Command) {
@@ -178,6 +192,24 @@ impl Node for LocalNode {
         Box::pin(async move {
             let looked_up = tokio::task::spawn_blocking(move || host::inventory(&wanted, &asker)).await;
             looked_up.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+        })
+    }
+
+    fn prepare<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // What can't be started now is started with the order, which says why it can't.
+            if let Ok(spawned) = self.spawn(run).await {
+                self.state.prepared().insert(run.clone(), spawned);
+            }
+        })
+    }
+
+    fn release<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(mut spawned) = self.state.prepared().remove(run) else { return };
+            drop(spawned.control);
+            let _ = spawned.child.wait().await;
+            self.state.registered().retain(|process| *process != spawned.process);
         })
     }
 

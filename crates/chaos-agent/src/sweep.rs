@@ -47,28 +47,12 @@ pub fn recover(state: &Path, force: bool) -> Result<Vec<InjectionReport>, UndoEr
             Err(error) => reports.push(damaged(&log, &path, &error)),
         }
     }
-    remove_half_written(&state.join("undo"));
     // Best effort: what can't be removed now does nothing and is tried again at the next start.
     let _ = log.discard_unfinished(|writer| proc::identity(writer).is_err());
     let kept =
         log.all()?.into_iter().filter_map(|(path, _)| Some(path.file_stem()?.to_string_lossy().into_owned()));
     remove_inert(&kept.collect());
     Ok(reports)
-}
-
-/// Removes what a writer that was killed left half written: the change it was for was never made. The file of a
-/// living writer is left alone.
-fn remove_half_written(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        // `.NAME.PID.tmp`, see [`crate::sys::files::fsync_write`].
-        let writer =
-            name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.'));
-        if writer.and_then(|(_, pid)| pid.parse().ok()).is_some_and(|pid| proc::identity(pid).is_err()) {
-            // One that stays costs a file of a few hundred bytes, and is tried again at the next start.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 /// Settles one record whose holder is dead: what it says of the end is told, what is not proven undone is undone.

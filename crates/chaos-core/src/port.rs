@@ -126,6 +126,16 @@ pub trait Node: Send + Sync {
     /// What matches a target.
     fn inventory<'a>(&'a self, target: &'a HostTarget) -> BoxFuture<'a, Result<Inventory, NodeError>>;
 
+    /// A run will soon have an order: whatever takes time and changes nothing may be done now.
+    fn prepare<'a>(&'a self, _run: &'a RunId) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// A run is over: what was prepared and not used goes.
+    fn release<'a>(&'a self, _run: &'a RunId) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Starts injections. Returns when a fault process has the order; each change comes through `reports`. Every
     /// injection of an accepted order ends in a final state that is reported, also when the fault process is killed.
     fn inject(&self, order: InjectOrder, reports: ReportSink) -> BoxFuture<'_, Result<(), NodeError>>;

@@ -16,7 +16,7 @@ use chaos_core::spec::ProbePhase;
 use chaos_core::target::{Instance, select};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
 
 use crate::engine::{Limits, Ports, Published, RunSnapshot};
 use crate::health::{Readiness, health};
@@ -152,6 +152,11 @@ impl Driver {
                 break;
             }
         }
+        // What only reads may begin before its event is on disk.
+        if let Some(reading) = effects.iter().position(|effect| *effect == Effect::Resolve) {
+            effects.remove(reading);
+            self.resolve();
+        }
         let written = self.write().await;
         self.publish();
         for effect in effects {
@@ -215,7 +220,8 @@ impl Driver {
                 self.measurement = None;
                 self.ending.clear();
                 self.health = None;
-                self.tasks.abort_all();
+                self.tasks.shutdown().await;
+                self.ports.node.release(&self.header.run).await;
             }
         }
     }
@@ -223,7 +229,8 @@ impl Driver {
     fn resolve(&mut self) {
         let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
         self.tasks.spawn(async move {
-            let event = match resolve(&ports, &header).await {
+            let (resolved, ()) = tokio::join!(resolve(&ports, &header), ports.node.prepare(&header.run));
+            let event = match resolved {
                 Ok(resolution) => Event::Resolved(Box::new(resolution)),
                 Err(failure) => Event::Failed(failure),
             };
@@ -279,7 +286,9 @@ impl Driver {
         let mut watch = JoinSet::new();
         watch.spawn(async move {
             let Ok(target) = host_target(&header) else { return };
-            let mut ticks = interval(every.0);
+            // The gates have just looked; recovery is looked for at once.
+            let first = if recovering.is_some() { Duration::ZERO } else { every.0 };
+            let mut ticks = interval_at(Instant::now() + first, every.0);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;

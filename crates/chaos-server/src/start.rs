@@ -330,6 +330,11 @@ impl RunningServer {
     pub async fn shutdown(self) -> Vec<StoppedAtEnd> {
         self.app.close();
         let reports = self.app.engine.shutdown().await;
+        // Everything is undone; what is only inert, an empty table of ours, goes with us.
+        let state_dir = self.app.state_dir.clone();
+        if let Err(error) = blocking(move || chaos_agent::sweep::recover(&state_dir, false)).await {
+            tracing::warn!(%error, "what is left of dead fault processes can't be looked for");
+        }
         self.app.ended.cancel();
         self.closing.cancel();
         self.connections.close();

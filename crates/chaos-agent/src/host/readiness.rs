@@ -126,6 +126,9 @@ fn begin(to: SocketAddr) -> Option<OwnedFd> {
     let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let connection = socket::socket(family, SockType::Stream, flags, None).ok()?;
+    // Closed by a reset, as health checks of proxies are: a look every second must not fill the host with TIME_WAIT.
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    let _ = socket::setsockopt(&connection, sockopt::Linger, &at_once);
     match socket::connect(connection.as_raw_fd(), &SockaddrStorage::from(to)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Some(connection),
         Err(_) => None,

@@ -24,7 +24,10 @@ async fn main() -> Result<ExitCode> {
     let mut world = World::start().await?;
     eprintln!("server {} on {}, orchestrator {}", world.server_pid(), world.address(), world.app.base_url);
     rows.extend(size::of_server(&world)?);
-    for fault in latency::FAULTS {
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    for fault in
+        latency::FAULTS.into_iter().filter(|fault| only.is_empty() || only.iter().any(|one| one == fault))
+    {
         eprintln!("{fault}: {ROUNDS} times …");
         rows.extend(latency::measure(&mut world, fault, ROUNDS).await?);
     }

@@ -36,9 +36,11 @@ pub(crate) fn of_holder(world: &World) -> Result<Row> {
         chaos_agent::sys::proc::private_bytes(holder).context("read its private pages")? as f64 / MIB;
     Ok(Row::new(
         "resident memory, one fault process",
-        format!("{resident:.1} MiB, {private:.1} MiB of it not shared with the server"),
-        format!("≤ {HOLDER_MIB} MiB"),
-        resident <= HOLDER_MIB,
+        format!(
+            "{private:.1} MiB of its own ({resident:.1} MiB with the program's pages, shared with the server)"
+        ),
+        format!("≤ {HOLDER_MIB} MiB of its own"),
+        private <= HOLDER_MIB,
     ))
 }
 
