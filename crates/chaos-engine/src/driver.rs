@@ -160,8 +160,9 @@ impl Driver {
         let written = self.write().await;
         self.publish();
         for effect in effects {
-            // What can't be journalled is not begun; what undoes goes on.
-            if written || !matches!(effect, Effect::Inject(_) | Effect::Redraw { .. }) {
+            // What can't be journalled is not begun, nor what a stop in the same batch came after; what undoes goes on.
+            let begins = matches!(effect, Effect::Inject(_) | Effect::Redraw { .. });
+            if !begins || (written && self.state.phase <= Phase::Active) {
                 self.execute(effect).await;
             }
         }

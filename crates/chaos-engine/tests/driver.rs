@@ -118,6 +118,8 @@ fn ids_of(order: &InjectOrder) -> Vec<InjectionId> {
 struct Journal {
     records: Mutex<Vec<Record>>,
     full: AtomicBool,
+    /// Held by a test for as long as a write shall not come back.
+    busy: tokio::sync::Mutex<()>,
 }
 
 impl Journal {
@@ -142,6 +144,7 @@ impl Store for Journal {
         _: &'a RunSummary,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         async {
+            let _written = self.busy.lock().await;
             if self.full.load(Ordering::SeqCst) {
                 return Err(StoreError {
                     action: "append".into(),
@@ -251,6 +254,13 @@ fn by_hand() -> Stop {
     Stop { cause: StopCause::Request, reason: "enough".into() }
 }
 
+/// Lets every other task go on as far as it can.
+async fn turns(count: u32) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn until(engine: &Engine, run: &RunId, phase: Phase) {
     let reached = async {
         while engine.active().iter().any(|one| one.header.run == *run && one.state.phase < phase) {
@@ -281,6 +291,24 @@ async fn a_stop_while_injecting_does_not_wait_for_the_injection() {
     let report = bench.engine.stop(&run, by_hand()).await.expect("it is active");
     assert!(report.unproven.is_empty() && report.reverted == 2, "{report:?}");
     assert!(report.took < Duration::from_millis(100), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_comes_together_with_the_start_of_the_injection_lets_nothing_begin() {
+    let bench = bench(Limits::default());
+    let mut header = header("a");
+    header.experiment.spec.probes.clear();
+    let slow = bench.journal.busy.lock().await;
+    let run = bench.engine.submit(header).await.expect("accepted").header.run.clone();
+    // Both what the gates say and the stop wait behind the first write, and are taken up together.
+    turns(50).await;
+    let release = async {
+        turns(50).await;
+        drop(slow);
+    };
+    let (report, ()) = tokio::join!(bench.engine.stop(&run, by_hand()), release);
+    assert!(report.expect("it is active").unproven.is_empty());
+    assert_eq!(bench.node.orders.load(Ordering::SeqCst), 0, "no apply after stop");
 }
 
 #[tokio::test(start_paused = true)]
