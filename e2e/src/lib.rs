@@ -9,4 +9,5 @@ pub mod snapshot;
 pub mod soak;
 pub mod terminal;
 pub mod trace;
+pub mod wire;
 pub mod world;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use chaos_agent::local::{LocalConfig, LocalNode};
 use chaos_core::port::{InjectOrder, InjectionPlan, InjectionReport, Node as _, Owner};
 use chaos_core::run::{InjectionId, RunId};
-use chaos_core::spec::{Fault, HostTarget};
+use chaos_core::spec::{Fault, HostTarget, Select, Target};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -94,7 +94,14 @@ fn run() -> Result<()> {
 
 async fn carry_out(request: Request) -> Result<()> {
     let node = LocalNode::new(LocalConfig::new(&request.state));
-    let inventory = node.inventory(&request.target).await?;
+    let target = Target {
+        host: Some(request.target.clone()),
+        hosts: Vec::new(),
+        kubernetes: None,
+        select: Select::One,
+        seed: None,
+    };
+    let inventory = node.inventory(&target).await?;
     if inventory.instances.is_empty() {
         bail!("nothing matches {}", request.target);
     }

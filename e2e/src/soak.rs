@@ -8,8 +8,10 @@ mod ledger;
 mod owner;
 pub mod plant;
 mod prey;
+mod remote;
 mod rounds;
 mod steps;
+mod strikes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ pub struct Arguments {
     /// Leave something behind on purpose: the soak must then fail
     #[arg(long, value_enum, value_name = "WHAT")]
     pub plant: Option<plant::Plant>,
-    /// Only bare nodes as owners, neither servers nor command lines
+    /// Only bare nodes as owners: no servers, no command lines, no agents
     #[arg(long)]
     pub bare: bool,
     /// The program `chaos`; otherwise the one beside this program
@@ -109,7 +111,10 @@ fn inside(arguments: &Arguments) -> Result<ExitCode> {
         bail!("{} is not there: cargo build --workspace --bins", chaos.display());
     }
     let folder = tempfile::tempdir().context("making a folder")?;
-    let mut world = World::start(Path::new("/proc/self/exe"), folder.path().join("state"))?;
+    // Of everything on one host, of a server, and of an agent of another host.
+    let states = ["state", "server", "agent"].map(|name| folder.path().join(name));
+    owner::configure(&states[0])?;
+    let mut world = World::start(Path::new("/proc/self/exe"), states.to_vec())?;
     let ledger = if arguments.steps {
         steps::run(&mut world, arguments)?
     } else {

@@ -2,8 +2,10 @@
 //!
 //! Owns the finding of the programs and the bounded waits of the tests. It never looks into the program.
 
+use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use crate::world::House;
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(100);
 /// Longest wait for a condition.
 pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
+/// Where a server of a test listens: the room has this port to itself.
+pub const SERVER: &str = "127.0.0.1:8081";
 const POLL: Duration = Duration::from_millis(10);
 
 /// A program of the workspace, built by `cargo build --workspace --bins`.
@@ -68,12 +72,27 @@ impl Terminal {
         Self { folder, state, environment: Vec::new() }
     }
 
+    /// The terminal of somebody else, who has a token for the server on the usual port.
+    ///
+    /// # Panics
+    /// No folder can be made.
+    #[must_use]
+    pub fn of_caller(token: &str) -> Self {
+        let environment = [("CHAOS_SERVER", format!("http://{SERVER}")), ("CHAOS_TOKEN", token.to_owned())];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        Self { environment: environment.to_vec(), ..Self::new() }
+    }
+
     /// `chaos` with these arguments.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("chaos"));
         command.args(arguments).env("CHAOS_STATE", &self.state).env("XDG_CONFIG_HOME", self.folder.path());
-        command.env("NO_COLOR", "1").env_remove("CHAOS_SERVER").envs(self.environment.iter().cloned());
+        // What is set where the tests run is nobody's business here, a database least of all.
+        for name in ["CHAOS_SERVER", "CHAOS_TOKEN", "CHAOS_CA", "CHAOS_CONFIG_FILE", "DATABASE_URL"] {
+            command.env_remove(name);
+        }
+        command.env("NO_COLOR", "1").envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -126,22 +145,44 @@ impl Terminal {
     /// It does not answer in time.
     #[must_use]
     pub fn serve(&self) -> Running {
-        let mut server = self.start(&["serve"]);
+        self.serve_with(&[])
+    }
+
+    /// The same with more options.
+    ///
+    /// # Panics
+    /// It does not answer in time.
+    #[must_use]
+    pub fn serve_with(&self, options: &[&str]) -> Running {
+        let mut server = self.start(&[&["serve"], options].concat());
         wait_for("the server", || {
             assert!(server.is_running(), "{:?}", server.take_output());
-            get("127.0.0.1:8081", "/health").is_some()
+            get(SERVER, "/health").is_some()
         });
         server
     }
 
-    /// Writes a file and names it.
+    /// A new token of the server of this state folder.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn token(&self, name: &str, role: &str) -> String {
+        let made = self.expect(0, &["token", "create", "--name", name, "--role", role]);
+        made.output.trim().to_owned()
+    }
+
+    /// Writes a file that only its owner can read, and names it.
     ///
     /// # Panics
     /// The disk refuses.
     #[must_use]
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.folder.path().join(name);
-        std::fs::write(&path, content).expect("a writable folder");
+        let mut file = OpenOptions::new();
+        let mut file =
+            file.write(true).create(true).truncate(true).mode(0o600).open(&path).expect("a folder");
+        file.write_all(content.as_bytes()).expect("room on the disk");
         path.display().to_string()
     }
 
@@ -279,6 +320,21 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 pub fn get(address: &str, path: &str) -> Option<String> {
     exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
         .map(|(_, body)| body)
+}
+
+/// Status and body of a JSON request to the server on the usual port, with a token or without.
+///
+/// # Panics
+/// Nobody answers.
+#[must_use]
+pub fn call(method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {SERVER}\r\n{authorization}Content-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    exchange(SERVER, &format!("{head}{body}")).expect("an answer")
 }
 
 /// Status and body of a request that is written out in full; none when nobody answers.

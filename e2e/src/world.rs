@@ -83,15 +83,15 @@ pub struct World {
 }
 
 impl World {
-    /// Starts both systems and takes the first picture.
+    /// Starts both systems and takes the first picture, also of these state folders.
     ///
     /// # Errors
     /// Something does not start or can't be read.
-    pub fn start(program: &std::path::Path, state: PathBuf) -> Result<Self> {
+    pub fn start(program: &std::path::Path, states: Vec<PathBuf>) -> Result<Self> {
         let shared = House::start(program.to_owned(), 0, 3)?;
         let apart = House::start_apart(program.to_owned(), 3)?;
         let network = Network::of("network of the second system", apart.handle.pid)?;
-        let scope = Scope { states: vec![state], networks: vec![network], ..Scope::default() };
+        let scope = Scope { states, networks: vec![network], ..Scope::default() };
         let before = settled(&scope, Duration::from_secs(5))?;
         Ok(Self { houses: vec![shared, apart], scope, before })
     }
@@ -101,7 +101,15 @@ impl World {
     /// # Errors
     /// Something can't be read.
     pub fn heal(&self, within: Duration) -> Result<Healing> {
-        self.until(within, snapshot::matters)
+        self.until(&self.scope, within, snapshot::matters)
+    }
+
+    /// The same beside these processes, which are there.
+    ///
+    /// # Errors
+    /// Something can't be read.
+    pub fn heal_beside(&self, present: &[u32], within: Duration) -> Result<Healing> {
+        self.until(&self.beside(present), within, snapshot::matters)
     }
 
     /// Waits until nothing at all differs.
@@ -109,14 +117,34 @@ impl World {
     /// # Errors
     /// Something can't be read.
     pub fn spotless(&self, within: Duration) -> Result<Vec<Difference>> {
-        self.until(within, <[Difference]>::to_vec).map(|healing| healing.left)
+        self.spotless_beside(&[], within)
     }
 
-    fn until(&self, within: Duration, judge: impl Fn(&[Difference]) -> Vec<Difference>) -> Result<Healing> {
+    /// The same beside these processes, which are there.
+    ///
+    /// # Errors
+    /// Something can't be read.
+    pub fn spotless_beside(&self, present: &[u32], within: Duration) -> Result<Vec<Difference>> {
+        let healing = self.until(&self.beside(present), within, <[Difference]>::to_vec)?;
+        Ok(healing.left)
+    }
+
+    fn beside(&self, present: &[u32]) -> Scope {
+        let mut scope = self.scope.clone();
+        scope.leave_out.extend(present.iter().map(|pid| pid.cast_signed()));
+        scope
+    }
+
+    fn until(
+        &self,
+        scope: &Scope,
+        within: Duration,
+        judge: impl Fn(&[Difference]) -> Vec<Difference>,
+    ) -> Result<Healing> {
         let begun = Instant::now();
         let mut last = Vec::new();
         loop {
-            let left = judge(&snapshot::diff(&self.before, &Snapshot::take(&self.scope)?));
+            let left = judge(&snapshot::diff(&self.before, &Snapshot::take(scope)?));
             if left.is_empty() || begun.elapsed() >= within {
                 return Ok(Healing { left, last, took: begun.elapsed() });
             }

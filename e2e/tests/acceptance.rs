@@ -6,11 +6,10 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use e2e::terminal::{Running, Terminal, exchange, field, get, orchestrator, wait_for};
+use e2e::terminal::{Running, SERVER, Terminal, call, exchange, field, get, orchestrator, wait_for};
 use e2e::world::House;
 
 const SOAK: &str = env!("CARGO_BIN_EXE_soak");
-const SERVER: &str = "127.0.0.1:8081";
 
 /// A terminal, and the orchestrator on its usual port.
 fn scene() -> (Terminal, House) {
@@ -260,15 +259,7 @@ fn the_api_creates_refuses_a_name_in_use_and_stops() {
     let (terminal, _house) = scene();
     let _server = terminal.serve();
     let token = std::fs::read_to_string(terminal.state.join("token")).unwrap();
-    let post = |path: &str, body: &str| {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {SERVER}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
-            token.trim(),
-            body.len()
-        );
-        exchange(SERVER, &format!("{head}{body}")).unwrap()
-    };
+    let post = |path: &str, body: &str| call("POST", path, Some(token.trim()), body);
     let short = r#"{"name":"api","type":"process_pause","target_app":"orchestrator","duration":60}"#;
     let (status, body) = post("/api/v1/experiments", short);
     assert_eq!(status, 201, "{body}");

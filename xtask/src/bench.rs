@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<bool> {
     for build in [
         ["build", "--release", "-p", "chaos-cli", "-p", "chaos-agent", "-p", "e2e", "--bins"].as_slice(),
         ["build", "--release", "-p", "chaos-probes", "--example", "jitter"].as_slice(),
+        ["build", "--release", "-p", "chaos-store", "--example", "append_rate"].as_slice(),
     ] {
         if process::run(&mut workspace::cargo(build), BUILD_LIMIT)? != Ending::Success {
             return Ok(false);

@@ -5,9 +5,11 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 
 mod bench;
+mod fuzz;
 mod generate;
 mod process;
 mod setup;
+mod simulate;
 mod soak;
 mod test;
 mod tidy;
@@ -37,6 +39,10 @@ enum Verb {
     Bench,
     /// Kill processes of ours during faults, and look for what is left.
     Soak(soak::Arguments),
+    /// Play seeds of the deterministic simulator: crashes between any two steps, lost messages, clocks that jump.
+    Simulate(simulate::Arguments),
+    /// Look for inputs that break a reader of foreign bytes.
+    Fuzz(fuzz::Arguments),
     /// Write the generated files, or check that they are current.
     Generate(generate::Arguments),
 }
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::Bench => bench::run(),
         Verb::Soak(arguments) => soak::run(&arguments),
+        Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
     };
     match outcome {

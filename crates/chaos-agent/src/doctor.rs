@@ -2,61 +2,12 @@
 //!
 //! Owns the judgement; the facts are tried by [`crate::sys::kernel`]. It changes nothing.
 
-use std::fmt;
-
+use chaos_core::link::{Ability, Examination, Fact, Grade};
 use chaos_core::spec::FaultKind;
-use serde::Serialize;
 
 use crate::sys::capability::{self, Capability};
 use crate::sys::cgroup::{Hierarchies, Layout};
 use crate::sys::kernel::{self, Feature};
-
-/// Everything that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Examination {
-    /// Release of the running kernel.
-    pub kernel: String,
-    /// What was tried.
-    pub facts: Vec<Fact>,
-    /// What that means for each fault, in the order of the catalogue.
-    pub faults: Vec<Ability>,
-}
-
-/// One ability of the kernel for this user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fact {
-    /// Short name, e.g. `nf_tables`.
-    pub name: String,
-    /// It works here, for this user.
-    pub available: bool,
-    /// What was seen, or why it does not work.
-    pub detail: String,
-}
-
-/// Whether a fault can be made here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grade {
-    /// On any target.
-    Ok,
-    /// On some targets, or less exactly.
-    Degraded,
-    /// Not at all.
-    No,
-}
-
-/// What this host can do of one fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ability {
-    /// The fault.
-    pub fault: FaultKind,
-    /// Whether it can be made.
-    pub grade: Grade,
-    /// By what means.
-    pub engine: &'static str,
-    /// What is missing, or that nothing is.
-    pub reason: String,
-}
 
 /// Tries what this host can do. Takes a few milliseconds.
 #[must_use]
@@ -120,25 +71,7 @@ fn ability(
         (None, Some(reason)) => (Grade::Degraded, reason),
         (None, None) => (Grade::Ok, "nothing is missing".to_owned()),
     };
-    Ability { fault: kind, grade, engine, reason }
-}
-
-impl fmt::Display for Examination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "kernel {}", self.kernel)?;
-        for Fact { name, available, detail } in &self.facts {
-            write!(f, "\n{:3} {name}: {detail}", if *available { "yes" } else { "no" })?;
-        }
-        for Ability { fault, grade, engine, reason } in &self.faults {
-            let grade = match grade {
-                Grade::Ok => "ok",
-                Grade::Degraded => "degraded",
-                Grade::No => "no",
-            };
-            write!(f, "\n{fault}: {grade} ({engine}): {reason}")?;
-        }
-        Ok(())
-    }
+    Ability { fault: kind, grade, engine: engine.to_owned(), reason }
 }
 
 #[cfg(test)]

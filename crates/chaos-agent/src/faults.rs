@@ -24,6 +24,7 @@ use crate::sys::nft::NftError;
 use crate::undo::{UndoData, UndoRecord};
 
 pub use members::members;
+pub use network_partition::Readings;
 
 /// Why a step of a fault failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +139,16 @@ pub trait Injector {
 /// The injector of a plan.
 #[must_use]
 pub fn injector(plan: &InjectionPlan, surroundings: &Surroundings) -> Box<dyn Injector> {
+    injector_among(plan, surroundings, &Readings::default())
+}
+
+/// The injector of a plan, among others of this process that read what they have in common once.
+#[must_use]
+pub fn injector_among(
+    plan: &InjectionPlan,
+    surroundings: &Surroundings,
+    readings: &Readings,
+) -> Box<dyn Injector> {
     let instance = plan.instance.clone();
     match &plan.fault {
         Fault::PodKill(kill) => Box::new(pod_kill::Kill::new(kill.clone(), instance)),
@@ -147,7 +158,14 @@ pub fn injector(plan: &InjectionPlan, surroundings: &Surroundings) -> Box<dyn In
             Box::new(memory_pressure::Pressure::new(&plan.id, pressure.clone(), instance))
         }
         Fault::NetworkPartition(partition) => {
-            Box::new(network_partition::Cut::new(&plan.id, partition.clone(), instance, surroundings.clone()))
+            let (partition, surroundings) = (partition.clone(), surroundings.clone());
+            Box::new(network_partition::Cut::new(
+                &plan.id,
+                partition,
+                instance,
+                surroundings,
+                readings.clone(),
+            ))
         }
     }
 }

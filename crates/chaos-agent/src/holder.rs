@@ -2,11 +2,14 @@
 //! on request, at the end of its lease and when its parent dies. One thread, no runtime, nothing inherited but the
 //! control socket; it never outlives its last injection.
 //!
-//! It is the same executable run again under another name, so that no second binary has to be found.
+//! It is the same executable run again under another name, so that no second binary has to be found. What it decides
+//! is in [`session`], which knows the world only through a trait; the process around that is a thin shell.
 
 mod injection;
-mod session;
+pub mod session;
+mod shell;
 pub(crate) mod wire;
+pub mod world;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -45,7 +48,7 @@ fn run() -> Result<(), SysError> {
     let _ = crate::sys::worker::set_oom_score(crate::sys::own_pid(), -1000);
     let control = std::io::stdin().as_fd().try_clone_to_owned();
     let control = control.map_err(|source| SysError::io("taking the control socket", source))?;
-    session::Session::open(UnixStream::from(control))?.run()
+    shell::Shell::open(UnixStream::from(control))?.run()
 }
 
 /// Time since boot, which never jumps and is the same for every process of this host.

@@ -5,7 +5,7 @@ mod identify;
 mod matching;
 mod protection;
 mod readiness;
-mod restart;
+pub(crate) mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,6 +95,23 @@ pub fn inventory(target: &HostTarget, asker: &Asker) -> Result<Inventory, HostEr
     Ok(found)
 }
 
+/// Every process of these apps, called as in [`HostTarget::App`]: of their instances, and what supervises those.
+///
+/// # Errors
+/// The process table can't be read.
+pub fn processes_of_apps(apps: &[String]) -> Result<BTreeSet<ProcessRef>, HostError> {
+    let failed = |source| HostError::Kernel { target: format!("apps {}", apps.join(", ")), source };
+    let (table, policies) = (ProcessTable::read().map_err(failed)?, RestartPolicies::of_this_host());
+    let mut found = BTreeSet::new();
+    for app in apps {
+        let matched = matching::find(&HostTarget::App(app.clone()), &table, &policies)?;
+        let (groups, supervisor) = matched.groups(&table);
+        let pids = groups.into_iter().flat_map(|group| group.members).chain(supervisor);
+        found.extend(pids.filter_map(|pid| table.get(pid)).map(|process| process.identity));
+    }
+    Ok(found)
+}
+
 /// What the process table alone says; ports, cgroups and readiness are added by [`inventory`].
 fn resolve(
     target: &HostTarget,
@@ -148,6 +165,7 @@ fn instance(
         network_namespace: root.network_namespace().unwrap_or(0),
         shares_host_network: false,
         own_cgroup: None,
+        host: String::new(),
     }
 }
 

@@ -7,9 +7,15 @@
 
 pub mod doctor;
 pub mod faults;
+#[doc(hidden)]
+pub mod foreign;
 pub mod holder;
 pub mod host;
+pub mod link;
 pub mod local;
+pub mod lock;
+#[cfg(test)]
+mod scripted;
 pub mod sweep;
 pub mod sys;
 pub mod undo;

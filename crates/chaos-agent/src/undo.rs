@@ -1,10 +1,10 @@
 //! Undo records: on disk before the first change, gone when the undo is proven.
 //!
 //! One file per injection under `<state>/undo`, written so that a crash at any moment leaves the old or the new
-//! content whole. No record means: never applied, or proven undone. It never undoes anything itself.
+//! content whole. No record means: never applied, or proven undone. Reading and writing are behind a trait, because
+//! the logic of fault processes also runs where there is no disk. It never undoes anything itself.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chaos_core::port::{Evidence, InjectionPlan, Owner};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
@@ -125,10 +125,16 @@ pub enum UndoError {
 }
 
 impl UndoRecord {
-    /// A record for an injection that the calling process is about to make.
+    /// A record for an injection that `holder` is about to make, `now_unix_ms` milliseconds after 1970.
     #[must_use]
-    pub fn new(run: &RunId, plan: &InjectionPlan, owner: Owner, holder: ProcessRef, data: UndoData) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    pub fn new(
+        run: &RunId,
+        plan: &InjectionPlan,
+        owner: Owner,
+        holder: ProcessRef,
+        data: UndoData,
+        now_unix_ms: u64,
+    ) -> Self {
         Self {
             version: RECORD_VERSION,
             injection: plan.id.clone(),
@@ -137,15 +143,75 @@ impl UndoRecord {
             instance: plan.instance.clone(),
             owner,
             holder,
-            created_unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            created_unix_ms: now_unix_ms,
             data,
             outcome: None,
         }
+    }
+
+    /// Reads the content of a record's file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(content: &[u8]) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(content).map_err(|error| error.to_string())?;
+        if record.version != RECORD_VERSION {
+            return Err(format!("version {}, expected {RECORD_VERSION}", record.version));
+        }
+        Ok(record)
     }
 }
 
 /// A file of the log, and what could be read of it.
 pub type Found = (PathBuf, Result<UndoRecord, UndoError>);
+
+/// Where undo records are kept: a folder ([`UndoLog`]), or in a simulation whatever survives the death of a process
+/// there. Every write is whole or did not happen.
+pub trait UndoRecords {
+    /// Writes a record, or replaces it; when this returns it survives a crash.
+    ///
+    /// # Errors
+    /// It can't be kept (the former record is then still there), or it is too large.
+    fn write(&self, record: &UndoRecord) -> Result<(), UndoError>;
+
+    /// The record of an injection, or none.
+    ///
+    /// # Errors
+    /// It can't be read or is damaged.
+    fn read(&self, id: &InjectionId) -> Result<Option<UndoRecord>, UndoError>;
+
+    /// Forgets a record; one that is not there is fine.
+    ///
+    /// # Errors
+    /// It is still there.
+    fn remove(&self, id: &InjectionId) -> Result<(), UndoError>;
+
+    /// Forgets several records, in one go where that is quicker.
+    ///
+    /// # Errors
+    /// One of them is still there; others may be, too.
+    fn remove_all(&self, ids: &[InjectionId]) -> Result<(), UndoError> {
+        ids.iter().try_for_each(|id| self.remove(id))
+    }
+
+    /// Every record, readable or not, ordered by file name.
+    ///
+    /// # Errors
+    /// They can't be listed or are more than [`RECORDS_MAX`].
+    fn all(&self) -> Result<Vec<Found>, UndoError>;
+
+    /// Puts a damaged record out of the way, where it is kept for people; says where.
+    ///
+    /// # Errors
+    /// It is still in the way.
+    fn set_aside(&self, path: &Path) -> Result<PathBuf, UndoError>;
+
+    /// Removes what writers that are dead left half written. The changes those records were for were never made.
+    ///
+    /// # Errors
+    /// Something may still be there.
+    fn discard_unfinished(&self, is_dead: &dyn Fn(i32) -> bool) -> Result<(), UndoError>;
+}
 
 /// The folder of the records.
 #[derive(Debug, Clone)]
@@ -182,12 +248,10 @@ impl UndoLog {
         }
         Ok(self.folder.join(format!("{id}.json")))
     }
+}
 
-    /// Writes a record; when this returns it survives a crash.
-    ///
-    /// # Errors
-    /// The disk refuses (the former record is then still there), or the record is too large.
-    pub fn write(&self, record: &UndoRecord) -> Result<(), UndoError> {
+impl UndoRecords for UndoLog {
+    fn write(&self, record: &UndoRecord) -> Result<(), UndoError> {
         let path = self.path(&record.injection)?;
         let bytes = serde_json::to_vec(record)
             .map_err(|error| UndoError::Damaged { path: path.clone(), reason: error.to_string() })?;
@@ -203,30 +267,24 @@ impl UndoLog {
         Ok(written?)
     }
 
-    /// Forgets a record; one that is not there is fine.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn remove(&self, id: &InjectionId) -> Result<(), UndoError> {
-        Ok(files::fsync_remove(&self.path(id)?)?)
+    fn remove(&self, id: &InjectionId) -> Result<(), UndoError> {
+        self.remove_all(std::slice::from_ref(id))
     }
 
-    /// The record of an injection, or none.
-    ///
-    /// # Errors
-    /// It can't be read or is damaged.
-    pub fn read(&self, id: &InjectionId) -> Result<Option<UndoRecord>, UndoError> {
+    fn remove_all(&self, ids: &[InjectionId]) -> Result<(), UndoError> {
+        let paths = ids.iter().map(|id| self.path(id)).collect::<Result<Vec<_>, _>>()?;
+        Ok(files::fsync_remove(&self.folder, &paths)?)
+    }
+
+    fn read(&self, id: &InjectionId) -> Result<Option<UndoRecord>, UndoError> {
         let path = self.path(id)?;
         if path.exists() { read(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Every record, readable or not, ordered by file name. A folder that is not there holds none.
-    ///
-    /// # Errors
-    /// The folder can't be listed or holds more than [`RECORDS_MAX`] files.
-    pub fn all(&self) -> Result<Vec<Found>, UndoError> {
+    fn all(&self) -> Result<Vec<Found>, UndoError> {
         let failed = |source| SysError::io(format!("listing {}", self.folder.display()), source);
         let entries = match std::fs::read_dir(&self.folder) {
+            // A folder that is not there holds none.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(failed)?,
         };
@@ -246,11 +304,7 @@ impl UndoLog {
         Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
     }
 
-    /// Removes what writers that were killed left half written. The changes those records were for were never made.
-    ///
-    /// # Errors
-    /// The folder can't be listed or a file can't be removed.
-    pub fn discard_unfinished(&self, is_dead: impl Fn(i32) -> bool) -> Result<(), UndoError> {
+    fn discard_unfinished(&self, is_dead: &dyn Fn(i32) -> bool) -> Result<(), UndoError> {
         let failed = |source| SysError::io(format!("listing {}", self.folder.display()), source);
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -259,18 +313,14 @@ impl UndoLog {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let writer = name.to_str().and_then(files::temporary_writer);
-            if writer.is_some_and(&is_dead) {
-                files::fsync_remove(&entry.path())?;
+            if writer.is_some_and(is_dead) {
+                files::fsync_remove(&self.folder, &[entry.path()])?;
             }
         }
         Ok(())
     }
 
-    /// Puts a damaged record out of the way, where it is kept for people; says where.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn set_aside(&self, path: &Path) -> Result<PathBuf, UndoError> {
+    fn set_aside(&self, path: &Path) -> Result<PathBuf, UndoError> {
         let failed = |source| SysError::io(format!("setting {} aside", path.display()), source);
         let mut number = 0_u32;
         let aside = loop {
@@ -287,12 +337,9 @@ impl UndoLog {
 }
 
 fn read(path: &Path) -> Result<UndoRecord, UndoError> {
-    let damaged = |reason: String| UndoError::Damaged { path: path.to_owned(), reason };
+    let damaged = |reason| UndoError::Damaged { path: path.to_owned(), reason };
     let bytes = proc::read_bounded(path, RECORD_BYTES_MAX).map_err(|error| damaged(error.to_string()))?;
-    let record: UndoRecord = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if record.version != RECORD_VERSION {
-        return Err(damaged(format!("version {}, expected {RECORD_VERSION}", record.version)));
-    }
+    let record = UndoRecord::parse(&bytes).map_err(damaged)?;
     let expected = format!("{}.json", record.injection);
     if path.file_name().is_none_or(|name| name != expected.as_str()) {
         return Err(damaged(format!("it is of injection {}", record.injection)));
@@ -317,14 +364,15 @@ mod tests {
             network_namespace: 1,
             shares_host_network: true,
             own_cgroup: None,
+            host: String::new(),
         };
         let plan = InjectionPlan {
             id: InjectionId(id.into()),
             fault: chaos_core::spec::FaultKind::ProcessPause.with_defaults(),
             instance,
-            duration: Duration::from_secs(1),
+            duration: std::time::Duration::from_secs(1),
         };
-        UndoRecord::new(&RunId("run".into()), &plan, Owner::Command, process, UndoData::Nothing)
+        UndoRecord::new(&RunId("run".into()), &plan, Owner::Command, process, UndoData::Nothing, 0)
     }
 
     #[test]

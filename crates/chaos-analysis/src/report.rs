@@ -13,6 +13,7 @@ mod text;
 
 use chaos_core::journal::{Record, RunHeader};
 
+pub(crate) use escape::{code, markdown};
 pub use json::{JsonReport, SCHEMA_VERSION, schema};
 
 use crate::measures::{DamagedJournal, Measures};

@@ -3,8 +3,9 @@
 //! Owns connections, the token and the meaning of answers. It never decides what an answer means for a command.
 
 mod endpoint;
+mod governance;
 mod requests;
-mod sse;
+pub(crate) mod sse;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +95,20 @@ impl Client {
     /// # Errors
     /// When this machine can't set up connections, e.g. for lack of trusted certificates.
     pub fn new(endpoint: Endpoint) -> Result<Self, ClientError> {
+        Self::build(endpoint, None)
+    }
+
+    /// The same client, that trusts servers with a certificate of this authority (PEM) and no other.
+    ///
+    /// # Errors
+    /// When the text holds no certificate.
+    pub fn with_ca(self, pem: &[u8]) -> Result<Self, ClientError> {
+        let trusted = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| unreachable(&self.endpoint, &error))?;
+        Ok(Self { token: self.token, ..Self::build(self.endpoint, Some(trusted))? })
+    }
+
+    fn build(endpoint: Endpoint, trusted: Option<Vec<reqwest::Certificate>>) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("chaos/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -103,9 +118,11 @@ impl Client {
         if endpoint.is_local() {
             builder = builder.no_proxy();
         }
-        if !endpoint.is_encrypted() {
+        match trusted {
+            Some(certificates) => builder = builder.tls_certs_only(certificates),
             // Without TLS no certificate is looked at, and reading those of the system takes longer than a request.
-            builder = builder.tls_certs_only([]);
+            None if !endpoint.is_encrypted() => builder = builder.tls_certs_only([]),
+            None => {}
         }
         if let Endpoint::Unix(path) = &endpoint {
             builder = builder.unix_socket(PathBuf::from(path));
@@ -127,15 +144,18 @@ impl Client {
 
     /// A request of `operation` for an experiment and a run, where its path has them.
     fn request(&self, operation: Operation, name: &str, run: Option<&RunId>) -> RequestBuilder {
+        self.request_of(operation, name, run.map_or("", |run| &run.0))
+    }
+
+    /// A request of `operation` with what its path has for `{name}` and `{id}`.
+    fn request_of(&self, operation: Operation, name: &str, id: &str) -> RequestBuilder {
         let method = match operation.method() {
             "post" => Method::POST,
+            "put" => Method::PUT,
             "delete" => Method::DELETE,
             _ => Method::GET,
         };
-        let path = operation
-            .path()
-            .replace("{name}", &escape(name))
-            .replace("{id}", &run.map(|run| escape(&run.0)).unwrap_or_default());
+        let path = operation.path().replace("{name}", &escape(name)).replace("{id}", &escape(id));
         let request = self.http.request(method, format!("{}{path}", self.endpoint.base()));
         match &self.token {
             Some(token) => request.bearer_auth(token),

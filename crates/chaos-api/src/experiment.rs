@@ -66,17 +66,34 @@ pub struct ExperimentRecord {
 impl ExperimentRecord {
     /// The row of a document, with its latest run when it has one.
     pub fn of(document: &Experiment, created_at: Timestamp, latest: Option<&RunSummary>) -> Self {
-        let registered = Self {
-            name: document.metadata.name.clone(),
-            namespace: document.metadata.namespace.clone(),
-            kind: document.type_name(),
+        let target = document.spec.target.host.as_ref().map(ToString::to_string).unwrap_or_default();
+        let labels = document.metadata.labels.clone();
+        let registered = Self::registered(document.key(), document.type_name(), target, labels, created_at);
+        match latest {
+            Some(run) => registered.with_run(run),
+            None => registered,
+        }
+    }
+
+    /// The row of an experiment that never ran.
+    pub fn registered(
+        key: ExperimentKey,
+        kind: String,
+        target: String,
+        labels: BTreeMap<String, String>,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            name: key.name,
+            namespace: key.namespace,
+            kind,
             status: Status::Pending,
             phase: None,
             verdict: None,
             reason: None,
             run: None,
-            target: document.spec.target.host.as_ref().map(ToString::to_string).unwrap_or_default(),
-            labels: document.metadata.labels.clone(),
+            target,
+            labels,
             created_at,
             started_at: None,
             finished_at: None,
@@ -87,10 +104,6 @@ impl ExperimentRecord {
             active: 0,
             detection_seconds: None,
             recovery_seconds: None,
-        };
-        match latest {
-            Some(run) => registered.with_run(run),
-            None => registered,
         }
     }
 

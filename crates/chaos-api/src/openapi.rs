@@ -8,7 +8,7 @@ mod responses;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{BodyKind, Operation, QueryParameter};
+use crate::{Operation, QueryParameter};
 
 /// The whole document.
 pub fn openapi() -> Value {
@@ -38,7 +38,11 @@ pub fn openapi() -> Value {
             "schemas": schemas,
             "responses": { "Problem": responses::problem_response() },
             "securitySchemes": {
-                "token": { "type": "http", "scheme": "bearer", "description": "Needed for every write over TCP." },
+                "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "`chaos_<id>_<secret>`. Needed for every write but engaging the lever, and for \
+                        everything from another machine.",
+                },
             },
         },
     })
@@ -70,17 +74,13 @@ fn describe(operation: Operation, generator: &mut SchemaGenerator) -> Value {
         "responses": responses::responses(operation, generator),
     });
     let Some(object) = description.as_object_mut() else { return description };
-    if operation.writes() {
-        object.insert("security".into(), json!([{ "token": [] }]));
+    if let Some(permission) = operation.permission() {
+        object.insert("security".into(), components::security(operation));
+        object.insert("x-permission".into(), json!(permission.name()));
+        object.insert("x-roles".into(), json!(components::roles(permission)));
     }
-    match operation.body() {
-        BodyKind::None => {}
-        BodyKind::Experiment => {
-            object.insert("requestBody".into(), components::experiment_body(generator));
-        }
-        BodyKind::Stop => {
-            object.insert("requestBody".into(), components::stop_body(generator));
-        }
+    if let Some(body) = components::body(operation, generator) {
+        object.insert("requestBody".into(), body);
     }
     description
 }
@@ -88,13 +88,20 @@ fn describe(operation: Operation, generator: &mut SchemaGenerator) -> Value {
 fn tag(operation: Operation) -> &'static str {
     match operation.path() {
         path if path.starts_with("/api/v1/experiments") => "experiments",
+        path if path.starts_with("/api/v1/tokens") || path.starts_with("/api/v1/audit") => "access",
+        path if path.starts_with("/api/v1/incidents") => "incidents",
         path if path.starts_with("/api/v1/") => "system",
         _ => "service",
     }
 }
 
 fn path_parameters(path: &str) -> Vec<Value> {
-    [("name", "Name of the experiment."), ("id", "Id of the run.")]
+    let id = match path {
+        path if path.starts_with("/api/v1/tokens") => "Id of the token.",
+        path if path.starts_with("/api/v1/incidents") => "Id of the incident.",
+        _ => "Id of the run.",
+    };
+    [("name", "Name of the experiment."), ("id", id)]
         .into_iter()
         .filter(|(name, _)| path.contains(&format!("{{{name}}}")))
         .map(|(name, description)| {
@@ -154,7 +161,7 @@ mod tests {
             let item = &document["paths"][operation.path()][operation.method()];
             assert!(ids.insert(item["operationId"].to_string()), "{item}");
             let answers = item["responses"].as_object().expect("answers");
-            assert!(answers.keys().any(|status| status.starts_with('2')), "{operation:?}");
+            assert!(answers.keys().any(|status| status.starts_with(['1', '2'])), "{operation:?}");
             assert!(answers.contains_key("default"), "{operation:?}");
         }
         let listed: usize = document["paths"]

@@ -1,15 +1,16 @@
 //! The list of operations: every route of contract §4 that this build has.
 //!
-//! Owns paths and methods. Server, OpenAPI document and client take them from here, so none can have a route that the
-//! others don't know.
+//! Owns paths, methods and who may call. Server, OpenAPI document and client take them from here, so none can have a
+//! route that the others don't know, and no route can forget to ask who calls.
 
+use chaos_core::access::Permission;
 use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use crate::{
-    CreateQuery, DeleteQuery, EventsQuery, HealthQuery, JournalQuery, ListQuery, NamespaceQuery, ReportQuery,
-    RunsQuery, TargetsQuery,
+    AuditQuery, CreateQuery, DeleteQuery, EventsQuery, HealthQuery, IncidentQuery, IncidentsQuery,
+    JournalQuery, ListQuery, NamespaceQuery, ReportQuery, RunsQuery, TargetsQuery,
 };
 
 /// One method of one path.
@@ -45,6 +46,34 @@ pub enum Operation {
     ListFaults,
     /// What could be hit.
     PreviewTargets,
+    /// The safety lever.
+    GetLever,
+    /// Engage or release the safety lever.
+    SetLever,
+    /// Approve an experiment.
+    ApproveExperiment,
+    /// Tokens, without their secrets.
+    ListTokens,
+    /// Make a token.
+    CreateToken,
+    /// Replace a token by a new one.
+    RotateToken,
+    /// Revoke a token.
+    RevokeToken,
+    /// Entries of the audit log.
+    ListAudit,
+    /// Check the whole audit log.
+    VerifyAudit,
+    /// Incidents.
+    ListIncidents,
+    /// One incident.
+    GetIncident,
+    /// Close an incident.
+    CloseIncident,
+    /// Every host.
+    ListAgents,
+    /// An agent's door.
+    ConnectAgent,
     /// The process answers.
     GetLive,
     /// Runs can be started.
@@ -64,6 +93,14 @@ pub enum BodyKind {
     Experiment,
     /// An optional reason.
     Stop,
+    /// Which way the lever is moved, and why.
+    Lever,
+    /// An optional reason, and how long it counts.
+    Approval,
+    /// Name, role and lifetime of a token.
+    Token,
+    /// What was found out.
+    Close,
 }
 
 /// A query parameter with its schema.
@@ -79,7 +116,7 @@ pub struct QueryParameter {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 19] = [
+    pub const ALL: [Operation; 33] = [
         Self::CreateExperiment,
         Self::ListExperiments,
         Self::GetExperiment,
@@ -95,6 +132,20 @@ impl Operation {
         Self::GetSystemHealth,
         Self::ListFaults,
         Self::PreviewTargets,
+        Self::GetLever,
+        Self::SetLever,
+        Self::ApproveExperiment,
+        Self::ListTokens,
+        Self::CreateToken,
+        Self::RotateToken,
+        Self::RevokeToken,
+        Self::ListAudit,
+        Self::VerifyAudit,
+        Self::ListIncidents,
+        Self::GetIncident,
+        Self::CloseIncident,
+        Self::ListAgents,
+        Self::ConnectAgent,
         Self::GetLive,
         Self::GetReady,
         Self::GetMetrics,
@@ -116,6 +167,18 @@ impl Operation {
             Self::GetSystemHealth => "/api/v1/system/health",
             Self::ListFaults => "/api/v1/faults",
             Self::PreviewTargets => "/api/v1/targets",
+            Self::GetLever | Self::SetLever => "/api/v1/lever",
+            Self::ApproveExperiment => "/api/v1/experiments/{name}/approve",
+            Self::ListTokens | Self::CreateToken => "/api/v1/tokens",
+            Self::RotateToken => "/api/v1/tokens/{id}/rotate",
+            Self::RevokeToken => "/api/v1/tokens/{id}",
+            Self::ListAudit => "/api/v1/audit",
+            Self::VerifyAudit => "/api/v1/audit/verify",
+            Self::ListIncidents => "/api/v1/incidents",
+            Self::GetIncident => "/api/v1/incidents/{id}",
+            Self::CloseIncident => "/api/v1/incidents/{id}/close",
+            Self::ListAgents => "/api/v1/agents",
+            Self::ConnectAgent => "/api/v1/agents/connect",
             Self::GetLive => "/health",
             Self::GetReady => "/ready",
             Self::GetMetrics => "/metrics",
@@ -126,15 +189,56 @@ impl Operation {
     /// Its method, in lower case.
     pub fn method(self) -> &'static str {
         match self {
-            Self::CreateExperiment | Self::StopExperiment | Self::StopAll | Self::StartRun => "post",
-            Self::DeleteExperiment => "delete",
+            Self::CreateExperiment
+            | Self::StopExperiment
+            | Self::StopAll
+            | Self::StartRun
+            | Self::ApproveExperiment
+            | Self::CreateToken
+            | Self::RotateToken
+            | Self::CloseIncident => "post",
+            Self::SetLever => "put",
+            Self::DeleteExperiment | Self::RevokeToken => "delete",
             _ => "get",
         }
     }
 
-    /// It changes something, so it needs a token.
+    /// It changes something.
     pub fn writes(self) -> bool {
         self.method() != "get"
+    }
+
+    /// What a caller must be allowed to do; `None`: anybody may call, without a token, from anywhere. Releasing the
+    /// lever and overrides need more than this, which the server asks for once it has read the request.
+    pub fn permission(self) -> Option<Permission> {
+        Some(match self {
+            Self::GetLive | Self::GetReady | Self::GetMetrics | Self::GetSystemHealth => return None,
+            Self::CreateExperiment | Self::StartRun | Self::DeleteExperiment => Permission::Run,
+            Self::StopExperiment | Self::StopAll => Permission::Stop,
+            Self::SetLever => Permission::EngageLever,
+            Self::ApproveExperiment => Permission::Approve,
+            Self::ListTokens | Self::CreateToken | Self::RotateToken | Self::RevokeToken => {
+                Permission::ManageTokens
+            }
+            Self::CloseIncident => Permission::CloseIncident,
+            Self::ConnectAgent => Permission::Connect,
+            Self::ListExperiments
+            | Self::GetExperiment
+            | Self::ListRuns
+            | Self::GetRun
+            | Self::GetRunEvents
+            | Self::GetRunReport
+            | Self::StreamEvents
+            | Self::ListFaults
+            | Self::PreviewTargets
+            | Self::GetLever
+            | Self::ListAudit
+            | Self::VerifyAudit
+            | Self::ListIncidents
+            | Self::GetIncident
+            | Self::ListAgents
+            | Self::GetOpenApi => Permission::Read,
+        })
     }
 
     /// Its body.
@@ -142,6 +246,10 @@ impl Operation {
         match self {
             Self::CreateExperiment => BodyKind::Experiment,
             Self::StopExperiment | Self::StopAll => BodyKind::Stop,
+            Self::SetLever => BodyKind::Lever,
+            Self::ApproveExperiment => BodyKind::Approval,
+            Self::CreateToken => BodyKind::Token,
+            Self::CloseIncident => BodyKind::Close,
             _ => BodyKind::None,
         }
     }
@@ -168,6 +276,25 @@ impl Operation {
             Self::GetSystemHealth => "Health score and the signals behind it.",
             Self::ListFaults => "The catalogue of faults with JSON Schema of their parameters.",
             Self::PreviewTargets => "What a target matches and what would be drawn; changes nothing.",
+            Self::GetLever => "The safety lever: engaged, nothing runs.",
+            Self::SetLever => {
+                "Engage the safety lever, which stops every run and answers when every fault is proven reverted or \
+                 named, or release it, which needs an operator."
+            }
+            Self::ApproveExperiment => "Consent to the document that is registered, as it is now.",
+            Self::ListTokens => "Tokens, the revoked ones among them, without their secrets.",
+            Self::CreateToken => "Make a token; this answer alone has its secret.",
+            Self::RotateToken => {
+                "Replace a token by one with the same name, role and lifetime; the old one is not taken any more."
+            }
+            Self::RevokeToken => "Revoke a token: it is not taken any more from now on.",
+            Self::ListAudit => "Entries of the audit log, in order.",
+            Self::VerifyAudit => "Check every entry of the audit log against the hash chain.",
+            Self::ListIncidents => "Incidents, the latest first.",
+            Self::GetIncident => "One incident; as a post-mortem skeleton with `format=md`.",
+            Self::CloseIncident => "Close an incident with what was found out.",
+            Self::ListAgents => "Every host that is or was connected: what it can do, allows and holds.",
+            Self::ConnectAgent => "The door for the agent of another host: upgrades to a WebSocket.",
             Self::GetLive => "The process answers.",
             Self::GetReady => "Journals can be written and runs be started.",
             Self::GetMetrics => "Metrics for Prometheus.",
@@ -181,7 +308,7 @@ impl Operation {
             Self::CreateExperiment | Self::StartRun => parameters::<CreateQuery>(generator),
             Self::ListExperiments => parameters::<ListQuery>(generator),
             Self::DeleteExperiment => parameters::<DeleteQuery>(generator),
-            Self::GetExperiment | Self::GetRun | Self::StopExperiment => {
+            Self::GetExperiment | Self::GetRun | Self::StopExperiment | Self::ApproveExperiment => {
                 parameters::<NamespaceQuery>(generator)
             }
             Self::ListRuns => parameters::<RunsQuery>(generator),
@@ -190,8 +317,21 @@ impl Operation {
             Self::StreamEvents => parameters::<EventsQuery>(generator),
             Self::GetSystemHealth => parameters::<HealthQuery>(generator),
             Self::PreviewTargets => parameters::<TargetsQuery>(generator),
+            Self::ListAudit => parameters::<AuditQuery>(generator),
+            Self::ListIncidents => parameters::<IncidentsQuery>(generator),
+            Self::GetIncident => parameters::<IncidentQuery>(generator),
             Self::StopAll
             | Self::ListFaults
+            | Self::GetLever
+            | Self::SetLever
+            | Self::ListTokens
+            | Self::CreateToken
+            | Self::RotateToken
+            | Self::RevokeToken
+            | Self::VerifyAudit
+            | Self::CloseIncident
+            | Self::ListAgents
+            | Self::ConnectAgent
             | Self::GetLive
             | Self::GetReady
             | Self::GetMetrics

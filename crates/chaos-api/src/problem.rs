@@ -24,6 +24,8 @@ pub enum ProblemCode {
     Unauthorized,
     /// A foreign `Host` or `Origin`: a web page is not answered.
     Forbidden,
+    /// The caller is known, but its role does not allow it.
+    RoleMissing,
     /// No such route, experiment or run.
     NotFound,
     /// The route exists, the method does not.
@@ -34,6 +36,8 @@ pub enum ProblemCode {
     GatewayTimeout,
     /// An active run has this name.
     NameInUse,
+    /// What is asked for contradicts what is there: a name that is taken, an incident that is closed.
+    Conflict,
     /// A gate refused the start; nothing was touched.
     Blocked,
     /// The body is larger than is looked at.
@@ -48,6 +52,8 @@ pub enum ProblemCode {
     LeverEngaged,
     /// Too many runs are active or waiting.
     QueueFull,
+    /// Too many requests of this caller, or too many wrong tokens from this address.
+    RateLimited,
     /// A defect of the server.
     Internal,
     /// The server is going down.
@@ -58,15 +64,17 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code.
-    pub const ALL: [ProblemCode; 18] = [
+    pub const ALL: [ProblemCode; 21] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::RoleMissing,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
         Self::GatewayTimeout,
         Self::NameInUse,
+        Self::Conflict,
         Self::Blocked,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
@@ -74,6 +82,7 @@ impl ProblemCode {
         Self::TargetNotFound,
         Self::LeverEngaged,
         Self::QueueFull,
+        Self::RateLimited,
         Self::Internal,
         Self::ShuttingDown,
         Self::StoreUnavailable,
@@ -84,17 +93,17 @@ impl ProblemCode {
         match self {
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::RoleMissing => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
-            Self::NameInUse => 409,
+            Self::NameInUse | Self::Conflict => 409,
             Self::Blocked => 412,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidDocument | Self::TargetNotFound => 422,
             Self::LeverEngaged => 423,
-            Self::QueueFull => 429,
+            Self::QueueFull | Self::RateLimited => 429,
             Self::Internal => 500,
             Self::ShuttingDown | Self::StoreUnavailable => 503,
             Self::GatewayTimeout => 504,
@@ -104,7 +113,11 @@ impl ProblemCode {
     /// Exit code of a command that met it (contract §3).
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::BadRequest | Self::InvalidDocument | Self::TargetNotFound | Self::NameInUse => 2,
+            Self::BadRequest
+            | Self::InvalidDocument
+            | Self::TargetNotFound
+            | Self::NameInUse
+            | Self::Conflict => 2,
             Self::Blocked | Self::LeverEngaged => 5,
             _ => 1,
         }
@@ -116,11 +129,13 @@ impl ProblemCode {
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::RoleMissing => "role_missing",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Timeout => "timeout",
             Self::GatewayTimeout => "gateway_timeout",
             Self::NameInUse => "name_in_use",
+            Self::Conflict => "conflict",
             Self::Blocked => "blocked",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -128,6 +143,7 @@ impl ProblemCode {
             Self::TargetNotFound => "target_not_found",
             Self::LeverEngaged => "lever_engaged",
             Self::QueueFull => "queue_full",
+            Self::RateLimited => "rate_limited",
             Self::Internal => "internal",
             Self::ShuttingDown => "shutting_down",
             Self::StoreUnavailable => "store_unavailable",
@@ -140,11 +156,13 @@ impl ProblemCode {
             Self::BadRequest => "The request can't be understood",
             Self::Unauthorized => "A token is needed",
             Self::Forbidden => "This host or origin is not answered",
+            Self::RoleMissing => "The caller's role does not allow it",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::Timeout => "The request did not arrive in time",
             Self::GatewayTimeout => "The answer could not be made in time",
             Self::NameInUse => "An active run has this name",
+            Self::Conflict => "It contradicts what is there",
             Self::Blocked => "A gate refused the start",
             Self::PayloadTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The content type is not read here",
@@ -152,6 +170,7 @@ impl ProblemCode {
             Self::TargetNotFound => "The target matches too little",
             Self::LeverEngaged => "The safety lever is engaged",
             Self::QueueFull => "Too many runs",
+            Self::RateLimited => "Too many requests",
             Self::Internal => "A defect of the server",
             Self::ShuttingDown => "The server is going down",
             Self::StoreUnavailable => "The journal can't be read or written",
@@ -203,6 +222,9 @@ pub struct Problem {
     /// Apps that were seen, when the target matched nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<String>,
+    /// Seconds after which trying again makes sense, when there were too many requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -222,6 +244,7 @@ impl Problem {
             signal: None,
             decisions: Vec::new(),
             apps: Vec::new(),
+            retry_after_seconds: None,
         }
     }
 

@@ -5,11 +5,14 @@
 use std::fmt;
 
 use chaos_core::duration::Span;
+use chaos_core::incident::IncidentStatus;
 use chaos_core::run::{RunId, Status, Verdict};
 use chaos_core::spec::Select;
 use chaos_core::units::Percent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::IncidentFormat;
 
 /// `?namespace=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +54,9 @@ pub struct CreateQuery {
     /// Why they are lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// `true`: a stop condition without data only warns, it does not block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lenient: Option<bool>,
     /// How long the answer may wait for the gates, at most 30s; 5s when absent. 0s answers as soon as the run is on
     /// disk, whatever the gates will say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,6 +231,9 @@ pub struct TargetsQuery {
     /// A port that the process listens on.
     #[serde(default, rename = "process.port", skip_serializing_if = "Option::is_none")]
     pub process_port: Option<u16>,
+    /// Names of the hosts that are looked at, separated by commas; every connected one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<String>,
     /// How many of what matches; `one` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<Select>,
@@ -234,4 +243,37 @@ pub struct TargetsQuery {
     /// Cap on the affected share; 50% when absent.
     #[serde(default, rename = "maxAffected", skip_serializing_if = "Option::is_none")]
     pub max_affected: Option<Percent>,
+}
+
+/// Of `GET /api/v1/audit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only entries with a larger `seq`; from the first when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Entries in a page, 1 to 1000; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Of `GET /api/v1/incidents`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentsQuery {
+    /// Only open or only closed ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<IncidentStatus>,
+    /// The most incidents, 1 to 1000; 100 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Of `GET /api/v1/incidents/{id}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentQuery {
+    /// Form of the incident; `json` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<IncidentFormat>,
 }

@@ -25,15 +25,15 @@ EXAMPLES:
   chaos stop --all --reason 'customers notice'
 
 EXIT CODES:
-  0 the hypothesis held              5 blocked before the start (health, cap)
+  0 the hypothesis held              5 blocked before the start (a gate, the lever)
   1 internal error                   6 inconclusive: no data to judge by
   2 usage or invalid document        7 an undo is not proven: act now
   3 deviated: a weakness was found   130, 143 interrupted, everything reverted
   4 stopped by a guardrail or by hand
 
 ENVIRONMENT:
-  CHAOS_SERVER, CHAOS_TOKEN, CHAOS_STATE, CHAOS_CONFIG_FILE, CHAOS_OUTPUT, CHAOS_TARGET_APP,
-  CHAOS_SAFETY_THRESHOLD, CHAOS_PROMETHEUS, CHAOS_LOG, NO_COLOR; `chaos config show` tells what holds and why";
+  CHAOS_SERVER, CHAOS_TOKEN, CHAOS_CA, CHAOS_STATE, CHAOS_CONFIG_FILE, CHAOS_OUTPUT, CHAOS_TARGET_APP,
+  CHAOS_SAFETY_THRESHOLD, CHAOS_PROMETHEUS, CHAOS_LOG, DATABASE_URL, NO_COLOR; `chaos config show` tells what holds and why";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -62,6 +62,9 @@ pub(crate) struct Global {
     /// State folder [env: CHAOS_STATE] [default: $XDG_STATE_HOME/chaos, /var/lib/chaos as root]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Certificate (PEM) of the authority to trust for https [env: CHAOS_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Form of the result on standard output [env: CHAOS_OUTPUT] [default: text]
     #[arg(long, global = true, value_name = "FORM", value_enum, hide_possible_values = false)]
     pub(crate) output: Option<Format>,
@@ -123,12 +126,30 @@ pub(crate) enum Command {
     /// Delete an experiment and its runs; an active run is stopped and reverted first
     #[command(long_about = commands::delete::LONG)]
     Delete(commands::delete::DeleteArgs),
+    /// Engage, release or show the safety lever, which stops everything
+    #[command(long_about = commands::lever::LONG)]
+    Lever(commands::lever::LeverArgs),
+    /// Approve an experiment of somebody else, as its document is now
+    #[command(long_about = commands::approve::LONG)]
+    Approve(commands::approve::ApproveArgs),
     /// Show the health score and each signal behind it
     #[command(long_about = commands::health::LONG)]
     Health(commands::health::HealthArgs),
     /// Print the report of a run
     #[command(long_about = commands::report::LONG)]
     Report(commands::report::ReportArgs),
+    /// List, show and close incidents; print a post-mortem
+    #[command(long_about = commands::incident::LONG)]
+    Incident(commands::incident::IncidentArgs),
+    /// Show and verify who asked for what
+    #[command(long_about = commands::audit::LONG)]
+    Audit(commands::audit::AuditArgs),
+    /// Make, list, rotate and revoke tokens
+    #[command(long_about = commands::token::LONG)]
+    Token(commands::token::TokenArgs),
+    /// Copy, restore and check the database of the state folder
+    #[command(long_about = commands::store::LONG)]
+    Store(commands::store::StoreArgs),
     /// Check documents without touching anything
     #[command(long_about = commands::validate::LONG)]
     Validate(commands::validate::ValidateArgs),
@@ -155,6 +176,9 @@ pub(crate) enum Command {
     /// Run the server
     #[command(long_about = commands::serve::LONG)]
     Serve(commands::serve::ServeArgs),
+    /// Make this host a node of a server elsewhere
+    #[command(long_about = commands::agent::LONG)]
+    Agent(commands::agent::AgentArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Write the generated reference files

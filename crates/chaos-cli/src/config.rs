@@ -77,6 +77,12 @@ pub(crate) struct Settings {
     pub(crate) prometheus: Option<Setting<String>>,
     /// Health signals.
     pub(crate) signals: Setting<Vec<SignalConfig>>,
+    /// Certificate of the authority that the server's certificate is checked by.
+    pub(crate) ca: Option<Setting<PathBuf>>,
+    /// PostgreSQL of a server; a secret may be in it.
+    pub(crate) database: Option<Setting<String>>,
+    /// Everything else that the file says: rules, retention, rights of probes.
+    pub(crate) rest: FileConfig,
     /// Filter of log lines.
     pub(crate) log: Option<Setting<String>>,
     /// No colours, whatever standard output is.
@@ -137,8 +143,9 @@ impl Settings {
                 threshold: Some(self.threshold.value),
                 prometheus: self.prometheus.as_ref().map(|url| url.value.clone()),
                 signals: self.signals.value.clone(),
+                ..self.rest.safety.clone()
             },
-            ..FileConfig::default()
+            ..self.rest.clone()
         }
     }
 
@@ -186,10 +193,17 @@ impl Settings {
             signals: layers
                 .file(Some(layers.file.safety.signals.clone()).filter(|signals| !signals.is_empty()))
                 .unwrap_or_else(|| Setting::new(Vec::new(), Origin::Default)),
+            ca: flags
+                .ca
+                .clone()
+                .map(|path| Setting::new(path, Origin::Flag("ca")))
+                .or_else(|| path(environment.variable("CHAOS_CA"))),
+            database: environment.variable("DATABASE_URL"),
             log: environment.variable("CHAOS_LOG"),
             no_color: environment.get("NO_COLOR").is_some(),
             config_file: config_file.clone(),
             config_file_found,
+            rest: layers.file,
         })
     }
 }

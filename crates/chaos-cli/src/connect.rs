@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaos_agent::link::program::AGENT_ADDRESS;
 use chaos_agent::local::{LocalConfig, LocalNode};
 use chaos_api::{Client, ClientError, Endpoint, ProblemCode};
 use chaos_core::port::Owner;
@@ -50,7 +51,8 @@ impl Connection {
                 return Ok(Self { client, own: None, is_configured: false });
             }
             let socket = socket_path(&settings.state.value);
-            match Box::pin(start(settings, Listen::Unix(socket.clone()), Owner::Command, out)).await {
+            let service = service(settings, Listen::Unix(socket.clone()), Owner::Command);
+            match Box::pin(start(service, out)).await {
                 Ok(server) => {
                     let client = Client::new(Endpoint::Unix(socket))?;
                     return Ok(Self { client, own: Some(server), is_configured: false });
@@ -83,6 +85,21 @@ impl Connection {
                  or name it: --server http://HOST:PORT (CHAOS_SERVER)\n  \
                  or run the experiment in this process and watch it: chaos run -f FILE",
             )),
+        }
+    }
+
+    /// The configured server, or the owner of the state folder when that is a server; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the configured server can't be reached.
+    pub(crate) async fn to_server_if_any(settings: &Settings) -> Result<Option<Client>, Failure> {
+        if let Some(client) = Box::pin(configured(settings)).await? {
+            return Ok(Some(client));
+        }
+        let state = &settings.state.value;
+        match chaos_server::lock::owner(state).filter(|owner| owner.as_server) {
+            Some(owner) if !owner.address.starts_with(AGENT_ADDRESS) => self::owner(state).await,
+            _ => Ok(None),
         }
     }
 
@@ -151,6 +168,13 @@ async fn configured(settings: &Settings) -> Result<Option<Client>, Failure> {
         server.value.parse().map_err(|error| Failure::usage(format!("{}: {error}", server.origin)))?;
     let token = settings.token.as_ref().map(|token| token.value.clone());
     let client = client(endpoint, token, &settings.state.value)?;
+    let client = match &settings.ca {
+        Some(ca) => {
+            let pem = std::fs::read(&ca.value).map_err(|source| Failure::file("read", &ca.value, source))?;
+            client.with_ca(&pem)?
+        }
+        None => client,
+    };
     match client.live().await {
         Err(error) if error.is_unreachable() => Err(Failure::Other(anyhow::anyhow!(
             "{error}\n  it comes from {}; its safety rules might say no, so nothing is started without it\n  \
@@ -164,6 +188,14 @@ async fn configured(settings: &Settings) -> Result<Option<Client>, Failure> {
 /// The client of whoever holds the lock of the state folder; `None` when nobody does or answers.
 async fn owner(state: &Path) -> Result<Option<Client>, Failure> {
     let Some(owner) = chaos_server::lock::owner(state) else { return Ok(None) };
+    if owner.address.starts_with(AGENT_ADDRESS) {
+        return Err(Failure::usage(format!(
+            "{} belongs to the {} (process {})\n  ask that server (--server URL), or use another --state",
+            state.display(),
+            owner.address,
+            owner.pid
+        )));
+    }
     let endpoint: Endpoint = owner
         .address
         .parse()
@@ -189,7 +221,7 @@ fn client(endpoint: Endpoint, token: Option<String>, state: &Path) -> Result<Cli
     })
 }
 
-fn is_local(endpoint: &Endpoint) -> bool {
+pub(crate) fn is_local(endpoint: &Endpoint) -> bool {
     let Endpoint::Http(url) = endpoint else { return true };
     let authority = url.split_once("://").map_or("", |(_, rest)| rest);
     let host = match authority.strip_prefix('[') {
@@ -215,27 +247,25 @@ fn socket_path(state: &Path) -> PathBuf {
     runtime.join(format!("chaos-{}-{}.socket", nix::unistd::geteuid(), std::process::id()))
 }
 
+/// A service in this process, with everything that is configured.
+pub(crate) fn service(settings: &Settings, listen: Listen, owner: Owner) -> ServerConfig {
+    let state_dir = settings.state.value.clone();
+    let node = LocalNode::new(LocalConfig::new(&state_dir));
+    let is_server = owner == Owner::Server;
+    ServerConfig {
+        owner,
+        as_server: is_server,
+        config: settings.service(),
+        database: settings.database.as_ref().filter(|_| is_server).map(|url| url.value.clone()),
+        ..ServerConfig::new(state_dir, listen, Arc::new(node))
+    }
+}
+
 /// Undoes what a dead process left, then starts the service in this process.
 ///
 /// # Errors
 /// [`StartError`]; a state folder that belongs to another process among them.
-pub(crate) async fn start(
-    settings: &Settings,
-    listen: Listen,
-    owner: Owner,
-    out: &Output,
-) -> Result<RunningServer, StartError> {
-    let state_dir = settings.state.value.clone();
-    let node = LocalNode::new(LocalConfig::new(&state_dir));
-    let config = ServerConfig {
-        state_dir,
-        listen,
-        owner,
-        as_server: owner == Owner::Server,
-        config: settings.service(),
-        token: None,
-        node: Arc::new(node),
-    };
+pub(crate) async fn start(config: ServerConfig, out: &Output) -> Result<RunningServer, StartError> {
     let server = chaos_server::start(config).await?;
     serve::say_swept(&server.swept, out);
     Ok(server)

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::Cli;
+use args::{Cli, Command};
 use config::{Environment, Settings};
 use exit::Failure;
 use output::{Output, complain};
@@ -41,7 +41,13 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match Cli::try_parse_from(arguments) {
-        Ok(cli) => ExitCode::from(run(&cli)),
+        Ok(mut cli) => {
+            if let Command::Agent(args) = &mut cli.command {
+                // Its file is of another kind than everybody else's.
+                args.file = cli.global.config_file.take();
+            }
+            ExitCode::from(run(&cli))
+        }
         Err(error) => {
             // A reader that has gone is no error.
             let _ = error.print();

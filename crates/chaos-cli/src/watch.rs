@@ -40,7 +40,7 @@ pub(crate) struct Ended {
 
 type Stopping = Pin<Box<dyn Future<Output = Result<StopResponse, ClientError>> + Send>>;
 
-/// Watches the run until it is finished. A signal asks for a stop and goes on watching until the revert is proven.
+/// Watches the run until it is finished, live unless others are watched beside it. A signal asks for a stop and goes on watching until the revert is proven.
 ///
 /// # Errors
 /// When the server can't be asked any more: what became of the run is not known then.
@@ -50,13 +50,15 @@ pub(crate) async fn follow(
     run: &RunId,
     signals: &mut Signals,
     out: &Output,
+    alone: bool,
 ) -> Result<Ended, Failure> {
     let key = started.record.key();
     let mut watch = Watch {
         client,
         out,
         view: View::new(started),
-        live: out.is_live().then(Live::new),
+        live: (alone && out.is_live()).then(Live::new),
+        prefix: if alone { String::new() } else { format!("{}: ", started.record.name) },
         stopping: None,
         signal: None,
         last: None,
@@ -111,6 +113,8 @@ struct Watch<'w> {
     out: &'w Output,
     view: View,
     live: Option<Live>,
+    /// What stands before each line, so that runs can be told apart.
+    prefix: String,
     stopping: Option<Stopping>,
     signal: Option<Signal>,
     /// The run after the latest event.
@@ -147,7 +151,7 @@ impl Watch<'_> {
         self.last = Some(event.summary.clone());
         match &self.live {
             Some(live) => live.draw(&self.view),
-            None => print_line(event, self.out),
+            None => print_line(&self.prefix, event, self.out),
         }
         // The summary may be later than the record: the record with the last effect ends it.
         event.record.effects.contains(&Effect::Finish)
@@ -182,15 +186,15 @@ impl Watch<'_> {
     fn say(&self, text: &str) {
         match &self.live {
             Some(live) => live.say(text),
-            None => self.out.note(text),
+            None => self.out.note(&format!("{}{text}", self.prefix)),
         }
     }
 }
 
 /// Says an event on standard error, if it is worth saying.
-pub(crate) fn print_line(event: &EventEnvelope, out: &Output) {
+pub(crate) fn print_line(prefix: &str, event: &EventEnvelope, out: &Output) {
     if let Some(line) = line::of(&event.record).filter(|line| out.verbose > 0 || !line.detail) {
-        out.note(&line.text);
+        out.note(&format!("{prefix}{}", line.text));
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::units::TextOrNumber;
 
-/// A length of time of at most [`Span::MAX`], with millisecond resolution in text.
+/// A length of time of at most [`Span::MAX`], with microsecond resolution in text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span(pub Duration);
 
@@ -71,7 +71,12 @@ fn unit_seconds(unit: &str) -> Option<f64> {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.as_millis();
+        let microseconds = self.0.as_micros();
+        let (milliseconds, fraction) = (microseconds / 1000, microseconds % 1000);
+        if fraction > 0 {
+            let digits = format!("{fraction:03}");
+            return write!(f, "{milliseconds}.{}ms", digits.trim_end_matches('0'));
+        }
         if !milliseconds.is_multiple_of(1000) {
             return write!(f, "{milliseconds}ms");
         }
@@ -147,6 +152,16 @@ mod tests {
         for milliseconds in [0, 1, 999, 1_000, 59_000, 60_000, 61_000, 3_600_000, 3_661_000, 7_200_500] {
             let span = Span::milliseconds(milliseconds);
             assert_eq!(Span::parse(&span.to_string()), Some(span));
+        }
+        for (text, printed) in [
+            ("0.5ms", "0.5ms"),
+            ("0.000001", "0.001ms"),
+            ("1.50025s", "1500.25ms"),
+            ("604799.999999", "604799999.999ms"),
+        ] {
+            let span = Span::parse(text);
+            assert_eq!(span.map(|span| span.to_string()).as_deref(), Some(printed));
+            assert_eq!(Span::parse(printed), span, "{text}");
         }
     }
 }

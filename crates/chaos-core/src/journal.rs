@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Actor;
 use crate::port::Owner;
-use crate::run::{Effect, Event, Phase, RunId, RunState, Status, Verdict};
+use crate::run::{Effect, Event, Phase, RunId, RunState, Status, StopCause, Verdict};
 use crate::safety::Override;
 use crate::spec::{Experiment, ExperimentKey};
 
@@ -30,6 +31,12 @@ pub struct RunHeader {
     /// Why they are lifted.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Who asked for it.
+    #[serde(default)]
+    pub actor: Actor,
+    /// A stop condition without data only warns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
     /// What happens to its faults when its owner dies.
     pub owner: Owner,
     /// When it was accepted.
@@ -86,10 +93,16 @@ pub struct RunSummary {
     pub verdict: Option<Verdict>,
     /// Why, in words, once it is finished.
     pub reason: Option<String>,
+    /// Who ended it before its time.
+    #[serde(default)]
+    pub stop_cause: Option<StopCause>,
     /// Some undo is not proven.
     pub revert_incomplete: bool,
     /// Exit code of contract §3, once it is finished.
     pub exit_code: Option<u8>,
+    /// Who asked for it.
+    #[serde(default)]
+    pub actor: String,
     /// Instances hit.
     pub injections: usize,
     /// Of those, proven active now.
@@ -121,8 +134,10 @@ impl RunSummary {
             phase: state.phase,
             verdict: state.outcome.as_ref().map(|outcome| outcome.verdict),
             reason: state.outcome.as_ref().map(|outcome| outcome.reason.clone()),
+            stop_cause: state.stop.as_ref().map(|stop| stop.cause),
             revert_incomplete: state.outcome.as_ref().is_some_and(|outcome| outcome.revert_incomplete),
             exit_code: state.outcome.as_ref().map(|outcome| outcome.exit_code()),
+            actor: header.actor.name.clone(),
             injections: state.injections.len(),
             active: state
                 .injections

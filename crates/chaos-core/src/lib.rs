@@ -3,8 +3,12 @@
 //! Owns every decision of the product as functions over data. It never does I/O, reads no clock, starts no thread
 //! and draws no randomness but from a seed it is given: whoever needs those passes the result in.
 
+pub mod access;
+pub mod audit;
 pub mod duration;
+pub mod incident;
 pub mod journal;
+pub mod link;
 pub mod port;
 pub mod run;
 pub mod safety;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::{Record, RunHeader, RunSummary};
 use crate::run::{InjectionId, InjectionState, ProbeSample, RunId};
-use crate::safety::Signal;
-use crate::spec::{Fault, HostTarget, Probe, ProbePhase};
+use crate::safety::{AlertMatch, AlertReading, Approval, Known, Lever, Policy, Signal};
+use crate::spec::{ExperimentKey, Fault, Probe, ProbePhase, Target};
 use crate::target::{Instance, Inventory};
 
 /// How long a holder goes on without hearing from whoever it works for.
@@ -110,6 +110,22 @@ pub enum NodeError {
         /// The cause.
         reason: String,
     },
+    /// A host can't be asked now.
+    #[error("host {host:?} is not reached: {reason}")]
+    Unreachable {
+        /// Its name; empty is the host of the service.
+        host: String,
+        /// The cause.
+        reason: String,
+    },
+    /// No host has that name.
+    #[error("no host {host:?}; known are {}", known.join(", "))]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// Hosts that there are, some of them when they are many.
+        known: Vec<String>,
+    },
     /// The order breaks a limit of the node's own configuration.
     #[error("the node refuses: {reason}")]
     Refused {
@@ -121,10 +137,34 @@ pub enum NodeError {
 /// Takes what a node reports; never blocks.
 pub type ReportSink = std::sync::Arc<dyn Fn(InjectionReport) + Send + Sync>;
 
-/// A node agent, in this process or far away.
+/// What a node does to help a target back (`recovery.actions`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeAction {
+    /// End this instance, so that whoever manages it starts it again. Refused when nobody does.
+    Restart(Box<Instance>),
+    /// Run the command that the configuration of this host has by this name.
+    Command {
+        /// Name of the host, as [`Instance::host`] has it.
+        host: String,
+        /// Name of the command.
+        name: String,
+    },
+}
+
+/// An injection that somebody gave an order for, and where it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The injection.
+    pub injection: InjectionId,
+    /// Name of its host, as [`Instance::host`] has it.
+    pub host: String,
+}
+
+/// A node agent in this process, or every one that there is.
 pub trait Node: Send + Sync {
     /// What matches a target.
-    fn inventory<'a>(&'a self, target: &'a HostTarget) -> BoxFuture<'a, Result<Inventory, NodeError>>;
+    fn inventory<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Inventory, NodeError>>;
 
     /// A run will soon have an order: whatever takes time and changes nothing may be done now.
     fn prepare<'a>(&'a self, _run: &'a RunId) -> BoxFuture<'a, ()> {
@@ -143,9 +183,22 @@ pub trait Node: Send + Sync {
     /// Prolongs the lease of a run.
     fn renew<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, ()>;
 
-    /// Undoes these injections of a run, also while they are being applied. Idempotent; returns at once, the outcome
-    /// is reported.
+    /// Undoes these injections of a run, also while they are being applied, and once more those whose undo failed.
+    /// Idempotent; returns at once, the outcome is reported.
     fn revert<'a>(&'a self, run: &'a RunId, injections: Vec<InjectionId>) -> BoxFuture<'a, ()>;
+
+    /// Takes up injections that another process of this service ordered: says which of them are still held, once that
+    /// is known or can't be found out in time. Every one ends in a final state that is reported, as after
+    /// [`Node::inject`].
+    fn attach<'a>(
+        &'a self,
+        run: &'a RunId,
+        injections: Vec<Placed>,
+        reports: ReportSink,
+    ) -> BoxFuture<'a, Vec<InjectionId>>;
+
+    /// Helps a target back; what was read to say that it is.
+    fn act<'a>(&'a self, action: &'a NodeAction) -> BoxFuture<'a, Result<Vec<Evidence>, NodeError>>;
 }
 
 /// Makes measurements.
@@ -162,10 +215,35 @@ pub trait Prober: Send + Sync {
     ) -> BoxFuture<'a, ()>;
 }
 
-/// Reads the signals that were declared in the configuration.
+/// Reads the signals that were declared in the configuration, and whatever else gates ask of Prometheus.
 pub trait SignalSource: Send + Sync {
     /// One value of each signal; a signal that can't be read is there without a value.
     fn signals(&self) -> BoxFuture<'_, Vec<Signal>>;
+
+    /// The value of a PromQL query, fresh; `None` when it has no data.
+    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Known<Option<f64>>>;
+
+    /// Alerts with these labels: which rules could fire, which do.
+    fn alerts<'a>(&'a self, labels: &'a AlertMatch) -> BoxFuture<'a, AlertReading>;
+}
+
+/// Knows the rules of an installation, and what people decided.
+pub trait Governance: Send + Sync {
+    /// The rules.
+    fn policy(&self) -> &Policy;
+
+    /// The safety lever now.
+    fn lever(&self) -> BoxFuture<'_, Known<Lever>>;
+
+    /// Consents to a document, expired ones among them.
+    fn approvals<'a>(
+        &'a self,
+        experiment: &'a ExperimentKey,
+        document_hash: &'a str,
+    ) -> BoxFuture<'a, Known<Vec<Approval>>>;
+
+    /// Finished runs on a target, as `RunSummary::target` names it, the latest first.
+    fn outcomes<'a>(&'a self, target: &'a str, limit: usize) -> BoxFuture<'a, Known<Vec<RunSummary>>>;
 }
 
 /// Why a journal could not be written or read.

@@ -9,9 +9,9 @@ pub mod tolerance;
 mod types;
 mod verdict;
 
-pub use event::{Effect, Event, Resolution, Timer};
+pub use event::{ActionOutcome, Effect, Event, Resolution, Timer};
 pub use state::{Injection, ItemState, RunState};
-pub use step::{IllegalEvent, REVERT_TIMEOUT, UNKNOWN_HEALTH_MAX};
+pub use step::{IllegalEvent, REVERT_FAILURES_MAX, REVERT_TIMEOUT, STEPWISE_TIMEOUT, UNKNOWN_HEALTH_MAX};
 pub use tolerance::{Judgement, LatencyCount, ProbeSample, Tally};
 pub use types::{InjectionId, InjectionState, Phase, RunId, Status, Stop, StopCause, Verdict};
 pub use verdict::{Failure, Outcome};

@@ -3,10 +3,12 @@
 //! Owns the format of contract §2 and its errors. It never looks at what the document names: whether a target exists
 //! or a URL answers is found out later.
 
+mod condition;
 mod error;
 mod fault;
 mod parse;
 mod probe;
+mod recovery;
 mod schema;
 mod short;
 mod target;
@@ -17,16 +19,20 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use condition::{BurnRate, Condition, QueryBound};
 pub use error::DocumentError;
 pub use fault::{
     CpuStress, Direction, Fault, FaultInfo, FaultItem, FaultKind, KillSignal, MemoryPressure, MemorySize,
     NetworkPartition, OomVictim, Parameter, Peer, PodKill, PortRange, ProcessPause, Undo,
 };
-pub use parse::{DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, parse_documents, parse_value, plain_values};
+pub use parse::{
+    DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, NODES_MAX, parse_documents, parse_value, plain_values,
+};
 pub use probe::{
     BodyCheck, Bounds, CommandProbe, HttpExpect, HttpProbe, LatencyTolerance, LoadProbe, Method, Probe,
     ProbeCheck, ProbePhase, PrometheusProbe, TcpProbe, Tolerance,
 };
+pub use recovery::{CommandAction, Recovery, RecoveryAction, RestartAction, RevertMode};
 pub use schema::document_schema;
 pub use short::ShortRequest;
 pub use target::{HostTarget, ProcessMatch, Select, Target};
@@ -132,6 +138,14 @@ pub struct ExperimentSpec {
     /// How long the faults stay, counted from the moment the first is proven active.
     #[serde(default = "default_duration")]
     pub duration: Span,
+    /// Shares of the target that are hit one after the other, growing, e.g. `[10%, 25%, 50%]`: the duration is divided
+    /// among them, and each but the first waits for the health score and the probes to be as they should. Takes the
+    /// place of `target.select`; at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ramp: Vec<Percent>,
+    /// How the faults are undone at the end; an emergency stop is always at once.
+    #[serde(default, skip_serializing_if = "RevertMode::is_default")]
+    pub revert: RevertMode,
     /// How long steady state is watched before; 0 is one sample of each `before` probe.
     #[serde(default)]
     pub baseline: Span,
@@ -161,6 +175,10 @@ pub struct Safety {
     /// The largest share of the target that may be affected, counting what is already unready.
     #[serde(default = "default_max_affected")]
     pub max_affected: Percent,
+    /// What ends the run before its time; at most 16. A condition without data before the start blocks it: it could
+    /// never fire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_when: Vec<Condition>,
 }
 
 /// The threshold when neither document nor configuration has one.
@@ -172,28 +190,6 @@ fn default_max_affected() -> Percent {
 
 impl Default for Safety {
     fn default() -> Self {
-        Self { threshold: None, max_affected: default_max_affected() }
-    }
-}
-
-/// How recovery is judged after the revert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Recovery {
-    /// How long to wait for steady state.
-    #[serde(default = "default_recovery_timeout")]
-    pub timeout: Span,
-    /// How long steady state must last to count.
-    #[serde(default)]
-    pub hold: Span,
-}
-
-fn default_recovery_timeout() -> Span {
-    Span::seconds(120)
-}
-
-impl Default for Recovery {
-    fn default() -> Self {
-        Self { timeout: default_recovery_timeout(), hold: Span::default() }
+        Self { threshold: None, max_affected: default_max_affected(), stop_when: Vec::new() }
     }
 }

@@ -44,8 +44,11 @@ pub struct ListeningPort {
 /// One thing that a fault can hit: on a host a process with its descendants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
-    /// Unique and stable while the instance lives, e.g. `orchestrator/4711`.
+    /// Unique and stable while the instance lives, e.g. `orchestrator/4711`, on another host `node-1:orchestrator/4711`.
     pub id: String,
+    /// Name of its host; empty is the host of the service.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// Its root process.
     pub process: ProcessRef,
     /// Every process of it, the root first.
@@ -279,6 +282,7 @@ mod tests {
                 network_namespace: 1,
                 shares_host_network: true,
                 own_cgroup: None,
+                host: String::new(),
             })
             .collect();
         Inventory { instances, ..Inventory::default() }

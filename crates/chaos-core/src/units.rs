@@ -111,6 +111,11 @@ impl Bytes {
         let bytes = number.parse::<f64>().ok()? * factor as f64;
         (bytes >= 1.0 && bytes < u64::MAX as f64).then_some(Self(bytes as u64))
     }
+
+    /// A whole number above zero; `None` for what is none, or is larger than can be written.
+    pub(crate) fn from_number(number: f64) -> Option<Self> {
+        (number >= 1.0 && number < u64::MAX as f64 && number.fract() == 0.0).then_some(Self(number as u64))
+    }
 }
 
 impl fmt::Display for Bytes {
@@ -135,7 +140,7 @@ impl<'de> Deserialize<'de> for Bytes {
         deserializer.deserialize_any(TextOrNumber {
             expected: "a size in bytes, such as 64Mi, 1.5Gi or 1048576",
             text: Self::parse,
-            number: |n| (n >= 1.0 && n < u64::MAX as f64 && n.fract() == 0.0).then_some(Self(n as u64)),
+            number: Self::from_number,
         })
     }
 }

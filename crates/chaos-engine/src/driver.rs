@@ -2,26 +2,31 @@
 //!
 //! Owns the run's state and every task that belongs to it. It decides nothing itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaos_core::duration::Span;
 use chaos_core::journal::{RECORDS_MAX, Record, RunHeader, RunSummary};
-use chaos_core::port::{Evidence, InjectOrder, InjectionPlan, InjectionReport};
+use chaos_core::port::{Evidence, InjectOrder, InjectionPlan, InjectionReport, Placed, ReportSink};
 use chaos_core::run::{
-    Effect, Event, Failure, InjectionId, InjectionState, Phase, RunState, Stop, StopCause, Timer,
+    Effect, Event, Injection, InjectionId, InjectionState, Phase, RunState, STEPWISE_TIMEOUT, Stop,
+    StopCause, Timer,
 };
-use chaos_core::spec::ProbePhase;
-use chaos_core::target::{Instance, select};
+use chaos_core::safety::Claim;
+use chaos_core::spec::{ProbePhase, RevertMode};
+use chaos_core::target::Instance;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::claims::Claims;
 use crate::engine::{Limits, Ports, Published, RunSnapshot};
-use crate::health::{Readiness, health};
+use crate::errands::{draw_again, help};
+use crate::health::Readiness;
 use crate::measure::{Measurement, SAMPLES_WAITING_MAX};
-use crate::preflight::{host_target, resolve};
+use crate::preflight::resolve;
+use crate::watch::Watched;
 
 /// Events that are journalled together at most.
 const BATCH_MAX: usize = 64;
@@ -34,6 +39,14 @@ const JOURNAL_PAUSE: Duration = Duration::from_millis(500);
 /// The holder keeps a fault this much longer than the engine's own timer, so that one of them ends it, not a race.
 const DURATION_MARGIN: Duration = Duration::from_secs(1);
 
+/// What every driver of an engine shares.
+pub(crate) struct Surroundings {
+    pub(crate) ports: Ports,
+    pub(crate) limits: Limits,
+    pub(crate) bus: broadcast::Sender<Published>,
+    pub(crate) claims: Arc<Claims>,
+}
+
 pub(crate) struct Driver {
     ports: Ports,
     limits: Limits,
@@ -45,7 +58,10 @@ pub(crate) struct Driver {
     samples_inbox: mpsc::Receiver<Event>,
     snapshots: watch::Sender<RunSnapshot>,
     bus: broadcast::Sender<Published>,
+    claims: Arc<Claims>,
     accepted: Duration,
+    /// Time of the run before that.
+    passed: Duration,
     seq: u64,
     unwritten: Vec<Record>,
     ordered: BTreeSet<InjectionId>,
@@ -59,27 +75,28 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        ports: Ports,
-        limits: Limits,
-        header: Arc<RunHeader>,
-        events: mpsc::UnboundedSender<Event>,
-        inbox: mpsc::UnboundedReceiver<Event>,
+        surroundings: Surroundings,
+        begin: &RunSnapshot,
+        elapsed_ms: u64,
+        (events, inbox): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
         snapshots: watch::Sender<RunSnapshot>,
-        bus: broadcast::Sender<Published>,
     ) -> Self {
+        let Surroundings { ports, limits, bus, claims } = surroundings;
         let (samples, samples_inbox) = mpsc::channel(SAMPLES_WAITING_MAX);
         Self {
             accepted: ports.clock.monotonic(),
-            state: RunState::new(&header),
+            passed: Duration::from_millis(elapsed_ms),
+            state: (*begin.state).clone(),
             ports,
             limits,
-            header,
+            header: Arc::clone(&begin.header),
             events,
             inbox,
             samples,
             samples_inbox,
             snapshots,
             bus,
+            claims,
             seq: 0,
             unwritten: Vec::new(),
             ordered: BTreeSet::new(),
@@ -89,6 +106,62 @@ impl Driver {
             health: None,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Goes on behind these records, which are on disk.
+    pub(crate) fn after(mut self, records: &[Record]) -> Self {
+        self.seq = records.last().map_or(0, |last| last.seq);
+        for record in records {
+            if let Event::Resolved(resolution) = &record.event {
+                self.before = Arc::new(resolution.matching.iter().cloned().collect());
+            }
+            for effect in &record.effects {
+                if let Effect::Inject(ids) = effect {
+                    self.ordered.extend(ids.iter().cloned());
+                }
+            }
+        }
+        self
+    }
+
+    /// Drives a run to its end that another process began: first its hosts are asked what they still hold. A stop
+    /// does not wait for their answer.
+    pub(crate) async fn take_up(mut self) {
+        let target = self.header.experiment.spec.target.host.as_ref();
+        self.claims.restore(Claim {
+            run: self.header.run.clone(),
+            experiment: self.header.key(),
+            target: target.map(ToString::to_string).unwrap_or_default(),
+            instances: self.state.selected_instances().map(str::to_owned).collect(),
+        });
+        let open = self.state.unfinished().filter(|injection| self.ordered.contains(&injection.id));
+        let placed = |injection: &Injection| Placed {
+            injection: injection.id.clone(),
+            host: injection.instance.host.clone(),
+        };
+        let placed: Vec<Placed> = open.map(placed).collect();
+        let (node, run, reports) = (Arc::clone(&self.ports.node), self.header.run.clone(), self.reports());
+        let mut attached = Box::pin(async move { node.attach(&run, placed, reports).await });
+        // What the hosts tell of single faults belongs behind what they hold.
+        let mut reported = Vec::new();
+        while self.state.phase != Phase::Finished {
+            tokio::select! {
+                biased;
+                Some(event) = self.inbox.recv() => match event {
+                    Event::Injection(_) => reported.push(event),
+                    event => self.handle(vec![event]).await,
+                },
+                held = &mut attached => {
+                    self.handle(vec![Event::Adopted { held }]).await;
+                    break;
+                }
+            }
+        }
+        drop(attached);
+        if !reported.is_empty() && self.state.phase != Phase::Finished {
+            self.handle(reported).await;
+        }
+        self.drive().await;
     }
 
     /// Waits for a slot, then drives the run to its end. A stop ends it while it waits, too.
@@ -101,6 +174,11 @@ impl Driver {
         if slot.is_some() {
             self.handle(vec![Event::Started]).await;
         }
+        self.drive().await;
+        drop(slot);
+    }
+
+    async fn drive(&mut self) {
         let mut renewal = interval(self.limits.lease / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.state.phase != Phase::Finished {
@@ -174,7 +252,7 @@ impl Driver {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        let elapsed = self.ports.clock.monotonic().saturating_sub(self.accepted);
+        let elapsed = self.passed + self.ports.clock.monotonic().saturating_sub(self.accepted);
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -217,6 +295,7 @@ impl Driver {
             Effect::Inject(ids) => self.inject(&ids).await,
             Effect::Revert(ids) => self.revert(ids).await,
             Effect::Redraw { item, draw } => self.redraw(item, draw),
+            Effect::Act { action } => self.act(action),
             Effect::Finish => {
                 self.measurement = None;
                 self.ending.clear();
@@ -229,8 +308,10 @@ impl Driver {
 
     fn resolve(&mut self) {
         let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
+        let claims = Arc::clone(&self.claims);
         self.tasks.spawn(async move {
-            let (resolved, ()) = tokio::join!(resolve(&ports, &header), ports.node.prepare(&header.run));
+            let resolved = resolve(&ports, &header, &claims, true);
+            let (resolved, ()) = tokio::join!(resolved, ports.node.prepare(&header.run));
             let event = match resolved {
                 Ok(resolution) => Event::Resolved(Box::new(resolution)),
                 Err(failure) => Event::Failed(failure),
@@ -279,32 +360,19 @@ impl Driver {
     }
 
     fn watch_health(&mut self, every: Span) {
-        let (ports, header, samples) = (self.ports.clone(), Arc::clone(&self.header), self.samples.clone());
-        let (before, snapshots) = (Arc::clone(&self.before), self.snapshots.subscribe());
         let ports_min = self.state.ports_min;
         let recovering = (self.state.phase == Phase::Recovering)
             .then_some(Readiness::AsBefore { ready: self.state.ready_before, ports_min });
-        let mut watch = JoinSet::new();
-        watch.spawn(async move {
-            let Ok(target) = host_target(&header) else { return };
-            // The gates have just looked; recovery is looked for at once.
-            let first = if recovering.is_some() { Duration::ZERO } else { every.0 };
-            let mut ticks = interval_at(Instant::now() + first, every.0);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let inventory = ports.node.inventory(target).await.map_err(|error| error.to_string());
-                let readiness = recovering
-                    .clone()
-                    .unwrap_or_else(|| Readiness::Untouched(untouched(&before, &snapshots.borrow().state)));
-                let health = health(&ports, inventory.as_ref().map_err(Clone::clone), &readiness).await;
-                let ready = inventory.as_ref().map_or(0, |inventory| inventory.ready_with_ports(ports_min));
-                if samples.send(Event::Health { health, ready }).await.is_err() {
-                    return;
-                }
-            }
-        });
-        self.health = Some(watch);
+        let watched = Watched {
+            ports: self.ports.clone(),
+            header: Arc::clone(&self.header),
+            samples: self.samples.clone(),
+            snapshots: self.snapshots.subscribe(),
+            before: Arc::clone(&self.before),
+            ports_min,
+            recovering,
+        };
+        self.health = Some(watched.start(every));
     }
 
     async fn inject(&mut self, ids: &[InjectionId]) {
@@ -313,6 +381,10 @@ impl Driver {
             (Duration::from_millis(active) + spec.duration.0)
                 .saturating_sub(Duration::from_millis(self.elapsed_ms()))
         });
+        let margin = match spec.revert {
+            RevertMode::AtOnce => DURATION_MARGIN,
+            RevertMode::Stepwise => DURATION_MARGIN + STEPWISE_TIMEOUT,
+        };
         let injections: Vec<InjectionPlan> = self
             .state
             .injections
@@ -320,16 +392,13 @@ impl Driver {
             .filter(|injection| ids.contains(&injection.id))
             .map(|injection| {
                 let item = &spec.faults[injection.item];
-                let duration = item.duration.map_or(left, |own| own.0.min(left)) + DURATION_MARGIN;
+                let duration = item.duration.map_or(left, |own| own.0.min(left)) + margin;
                 let (fault, instance) = (item.fault.clone(), injection.instance.clone());
                 InjectionPlan { id: injection.id.clone(), fault, instance, duration }
             })
             .collect();
         self.ordered.extend(ids.iter().cloned());
-        let events = self.events.clone();
-        let reports = Arc::new(move |report| {
-            let _ = events.send(Event::Injection(report));
-        });
+        let reports = self.reports();
         let order = InjectOrder {
             run: self.header.run.clone(),
             owner: self.header.owner,
@@ -341,6 +410,14 @@ impl Driver {
                 self.report(id, InjectionState::ApplyFailed, Some(error.to_string()));
             }
         }
+    }
+
+    /// Where nodes report to.
+    fn reports(&self) -> ReportSink {
+        let events = self.events.clone();
+        Arc::new(move |report| {
+            let _ = events.send(Event::Injection(report));
+        })
     }
 
     async fn revert(&mut self, ids: Vec<InjectionId>) {
@@ -360,10 +437,25 @@ impl Driver {
         let _ = self.events.send(Event::Injection(report));
     }
 
+    fn act(&mut self, action: usize) {
+        let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
+        let hit: BTreeMap<String, Instance> = self
+            .state
+            .injections
+            .iter()
+            .map(|injection| (injection.instance.id.clone(), injection.instance.clone()))
+            .collect();
+        self.tasks.spawn(async move {
+            let outcome = help(&ports, &header, action, hit.into_values().collect()).await;
+            let _ = events.send(Event::Acted(outcome));
+        });
+    }
+
     fn redraw(&mut self, item: usize, draw: u32) {
         let (ports, header, events) = (self.ports.clone(), Arc::clone(&self.header), self.events.clone());
+        let claims = Arc::clone(&self.claims);
         self.tasks.spawn(async move {
-            let chosen = match draw_again(&ports, &header, draw).await {
+            let chosen = match draw_again(&ports, &header, &claims, draw).await {
                 Ok(chosen) => chosen,
                 Err(failure) => {
                     tracing::warn!(run = %header.run, "draw {draw} of fault {item} is skipped: {failure:?}");
@@ -373,26 +465,4 @@ impl Driver {
             let _ = events.send(Event::Redrawn { item, chosen });
         });
     }
-}
-
-/// Ids of the instances that were there before and are not selected.
-fn untouched(before: &BTreeSet<String>, state: &RunState) -> BTreeSet<String> {
-    let selected: BTreeSet<&str> = state.selected_instances().collect();
-    before.iter().filter(|id| !selected.contains(id.as_str())).cloned().collect()
-}
-
-/// Another draw of the seed within the cap; nothing when what is down already fills it.
-async fn draw_again(ports: &Ports, header: &RunHeader, draw: u32) -> Result<Vec<Instance>, Failure> {
-    let target = host_target(header)?;
-    let mut inventory =
-        ports.node.inventory(target).await.map_err(|error| Failure::Node(error.to_string()))?;
-    let spec = &header.experiment.spec;
-    let selection = select(target, spec.target.select, &inventory, header.seed, draw)
-        .map_err(|error| Failure::Target(error.to_string()))?;
-    let lifted = header.overrides.contains(&chaos_core::safety::Override::MaxAffected);
-    if !lifted && selection.affected > spec.safety.max_affected.of(selection.total) {
-        return Ok(Vec::new());
-    }
-    inventory.instances.retain(|instance| selection.chosen.contains(&instance.id));
-    Ok(inventory.instances)
 }

@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaos_core::journal::{Record, RunHeader, RunSummary};
-use chaos_core::port::{Clock, Node, Prober, SignalSource, Store, StoreError};
-use chaos_core::run::{Event, InjectionId, InjectionState, Phase, RunId, RunState, Stop, StopCause};
+use chaos_core::port::{Clock, Governance, Node, Prober, SignalSource, Store, StoreError};
+use chaos_core::run::{
+    Event, Failure, InjectionId, InjectionState, Phase, Resolution, RunId, RunState, Stop, StopCause,
+};
 use chaos_core::safety::Health;
-use chaos_core::spec::{ExperimentKey, HostTarget};
+use chaos_core::spec::{ExperimentKey, Target};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::driver::Driver;
+use crate::claims::Claims;
+use crate::driver::{Driver, Surroundings};
 use crate::health::{Readiness, health};
+use crate::preflight;
 
 /// What the engine needs of the world.
 #[derive(Clone)]
@@ -29,6 +33,8 @@ pub struct Ports {
     pub signals: Arc<dyn SignalSource>,
     /// Where journals are kept.
     pub store: Arc<dyn Store>,
+    /// Rules and what people decided.
+    pub governance: Arc<dyn Governance>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -128,6 +134,7 @@ struct Shared {
     runs: Mutex<BTreeMap<RunId, Active>>,
     slots: Arc<Semaphore>,
     bus: broadcast::Sender<Published>,
+    claims: Arc<Claims>,
     accepting: AtomicBool,
     drivers: TaskTracker,
 }
@@ -159,6 +166,7 @@ impl Engine {
             runs: Mutex::new(BTreeMap::new()),
             slots: Arc::new(Semaphore::new(limits.active_runs_max)),
             bus: broadcast::channel(BUS_CAPACITY).0,
+            claims: Arc::default(),
             accepting: AtomicBool::new(true),
             drivers: TaskTracker::new(),
         }))
@@ -179,9 +187,53 @@ impl Engine {
     /// # Errors
     /// [`SubmitError`]; nothing was started.
     pub async fn submit(&self, header: RunHeader) -> Result<RunSnapshot, SubmitError> {
-        let header = Arc::new(header);
         let state = RunState::new(&header);
-        let summary = RunSummary::of(&header, &state, 0);
+        let admitted = self.admit(header, state, 0).await?;
+        let Admitted { snapshot, driver, guard } = admitted;
+        self.0.ports.store.create_run(&snapshot.header, &snapshot.summary).await?;
+        let slots = Arc::clone(&self.0.slots);
+        self.0.drivers.spawn(async move {
+            driver.run(slots).await;
+            drop(guard);
+        });
+        Ok(snapshot)
+    }
+
+    /// Takes up a run that another process began and did not end, from its journal: it goes on when its hosts still
+    /// hold every fault, else it is undone; its journal gets its end in any case.
+    ///
+    /// # Errors
+    /// [`SubmitError`], also when the journal can't be read: its faults are undone by their own records.
+    pub async fn adopt(&self, header: RunHeader, records: &[Record]) -> Result<RunSnapshot, SubmitError> {
+        let state = RunState::replay(&header, records).map_err(|error| StoreError {
+            action: format!("read the journal of run {}", header.run),
+            reason: error.to_string(),
+            conflict: true,
+        })?;
+        let elapsed_ms = records.last().map_or(0, |last| last.elapsed_ms + self.away_ms(last));
+        let Admitted { snapshot, driver, guard } = self.admit(header, state, elapsed_ms).await?;
+        let driver = driver.after(records);
+        self.0.drivers.spawn(async move {
+            driver.take_up().await;
+            drop(guard);
+        });
+        Ok(snapshot)
+    }
+
+    /// How long nobody drove a run. The wall clock is all that outlives a process; one that went back says nothing.
+    fn away_ms(&self, last: &Record) -> u64 {
+        let away = self.0.ports.clock.now().duration_since(last.at).as_millis();
+        u64::try_from(away).unwrap_or(0)
+    }
+
+    async fn admit(
+        &self,
+        header: RunHeader,
+        state: RunState,
+        elapsed_ms: u64,
+    ) -> Result<Admitted, SubmitError> {
+        let header = Arc::new(header);
+        let summary = RunSummary::of(&header, &state, elapsed_ms);
         let snapshot = RunSnapshot { header: Arc::clone(&header), state: Arc::new(state), summary };
         let (snapshots, watcher) = watch::channel(snapshot.clone());
         let (events, inbox) = mpsc::unbounded_channel();
@@ -192,22 +244,14 @@ impl Engine {
         }
         // From here on the run is in the table: whatever ends this future, the guard takes it out again.
         let guard = TableGuard { shared: Arc::clone(&self.0), run: header.run.clone() };
-        self.0.ports.store.create_run(&header, &snapshot.summary).await?;
-        let driver = Driver::new(
-            self.0.ports.clone(),
-            self.0.limits,
-            header,
-            events,
-            inbox,
-            snapshots,
-            self.0.bus.clone(),
-        );
-        let slots = Arc::clone(&self.0.slots);
-        self.0.drivers.spawn(async move {
-            driver.run(slots).await;
-            drop(guard);
-        });
-        Ok(snapshot)
+        let surroundings = Surroundings {
+            ports: self.0.ports.clone(),
+            limits: self.0.limits,
+            bus: self.0.bus.clone(),
+            claims: Arc::clone(&self.0.claims),
+        };
+        let driver = Driver::new(surroundings, &snapshot, elapsed_ms, (events, inbox), snapshots);
+        Ok(Admitted { snapshot, driver, guard })
     }
 
     fn reserve(&self, active: &Active) -> Result<(), SubmitError> {
@@ -291,8 +335,16 @@ impl Engine {
         ended.ok().map(|snapshot| snapshot.clone())
     }
 
+    /// What a start would find and what the gates would say; nothing is begun or claimed.
+    ///
+    /// # Errors
+    /// [`Failure`] when the target matches too little or the node can't be asked.
+    pub async fn look(&self, header: &RunHeader) -> Result<Resolution, Failure> {
+        preflight::resolve(&self.0.ports, header, &self.0.claims, false).await
+    }
+
     /// Health of a target now; of the signals alone when there is none.
-    pub async fn health(&self, target: &HostTarget) -> Health {
+    pub async fn health(&self, target: &Target) -> Health {
         let inventory = self.0.ports.node.inventory(target).await.map_err(|error| error.to_string());
         health(&self.0.ports, inventory.as_ref().map_err(Clone::clone), &Readiness::All).await
     }
@@ -308,6 +360,13 @@ impl Engine {
     }
 }
 
+/// A run that has its place in the table.
+struct Admitted {
+    snapshot: RunSnapshot,
+    driver: Driver,
+    guard: TableGuard,
+}
+
 /// Takes a run out of the table when its driver has ended, or never began.
 struct TableGuard {
     shared: Arc<Shared>,
@@ -316,6 +375,7 @@ struct TableGuard {
 
 impl Drop for TableGuard {
     fn drop(&mut self) {
+        self.shared.claims.release(&self.run);
         self.shared.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
     }
 }

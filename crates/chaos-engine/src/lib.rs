@@ -4,15 +4,17 @@
 //! [`chaos_core::run::RunState::step`]'s; nodes, probes, journals and clocks are ports, and nothing here knows their
 //! adapters.
 
+mod claims;
 mod clock;
 mod driver;
 mod engine;
+mod errands;
+mod facts;
 mod health;
+pub mod hub;
 mod measure;
 mod preflight;
-mod recover;
+mod watch;
 
 pub use clock::SystemClock;
 pub use engine::{Engine, Limits, Ports, Published, RunSnapshot, StopReport, SubmitError};
-pub use preflight::resolve;
-pub use recover::close_abandoned;

@@ -5,6 +5,8 @@
 //!    ^--------- answer ---------+    ^--------- failure ------+
 //! ```
 //!
+//! Questions that were in flight together and fail together are one failure, not several in a row.
+//!
 //! Owns the three states as a function of answers and times it is told. It never asks, waits or reads a clock.
 
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub enum BreakerState {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Closed { failures: u32 },
+    Closed { failures: u32, last: Duration },
     Open { since: Duration },
     HalfOpen { since: Duration },
 }
@@ -42,8 +44,12 @@ pub struct Breaker(State);
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self(State::Closed { failures: 0 })
+        Self(State::CLOSED)
     }
+}
+
+impl State {
+    const CLOSED: Self = Self::Closed { failures: 0, last: Duration::ZERO };
 }
 
 impl Breaker {
@@ -60,15 +66,18 @@ impl Breaker {
         }
     }
 
-    /// The source was asked: did it answer? Answers that arrive while it is open are of questions from before.
-    pub fn record(&mut self, answered: bool, now: Duration) {
+    /// The source was asked at `asked`: did it answer? Answers that arrive while it is open, or half open and were not
+    /// asked for since, are of questions from before.
+    pub fn record(&mut self, answered: bool, asked: Duration, now: Duration) {
         self.0 = match (self.0, answered) {
-            (State::Closed { .. } | State::HalfOpen { .. }, true) => State::Closed { failures: 0 },
-            (State::Closed { failures }, false) if failures + 1 < OPENS_AFTER => {
-                State::Closed { failures: failures + 1 }
+            (open @ State::Open { .. }, _) => open,
+            (trial @ State::HalfOpen { since }, _) if asked < since => trial,
+            (State::Closed { .. } | State::HalfOpen { .. }, true) => State::CLOSED,
+            (same @ State::Closed { failures: 1.., last }, false) if asked < last => same,
+            (State::Closed { failures, .. }, false) if failures + 1 < OPENS_AFTER => {
+                State::Closed { failures: failures + 1, last: now }
             }
             (State::Closed { .. } | State::HalfOpen { .. }, false) => State::Open { since: now },
-            (open @ State::Open { .. }, _) => open,
         };
     }
 
@@ -90,8 +99,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    const CLOSED: State = State::Closed { failures: 0 };
-    const LAST: State = State::Closed { failures: OPENS_AFTER - 1 };
+    const CLOSED: State = State::CLOSED;
+    const LAST: State = State::Closed { failures: OPENS_AFTER - 1, last: at(100) };
     const OPEN: State = State::Open { since: at(100) };
     const TRIAL: State = State::HalfOpen { since: at(100) };
 
@@ -117,19 +126,23 @@ mod tests {
     #[test]
     fn every_state_and_outcome() {
         let table = [
-            (CLOSED, true, CLOSED),
-            (LAST, true, CLOSED),
-            (CLOSED, false, State::Closed { failures: 1 }),
-            (LAST, false, State::Open { since: at(105) }),
-            (OPEN, true, OPEN),
-            (OPEN, false, OPEN),
-            (TRIAL, true, CLOSED),
-            (TRIAL, false, State::Open { since: at(105) }),
+            (CLOSED, true, 103, CLOSED),
+            (LAST, true, 103, CLOSED),
+            (CLOSED, false, 0, State::Closed { failures: 1, last: at(105) }),
+            (LAST, false, 100, State::Open { since: at(105) }),
+            // It was in flight when the last failure was counted.
+            (LAST, false, 99, LAST),
+            (OPEN, true, 103, OPEN),
+            (OPEN, false, 103, OPEN),
+            (TRIAL, true, 100, CLOSED),
+            (TRIAL, false, 100, State::Open { since: at(105) }),
+            (TRIAL, true, 99, TRIAL),
+            (TRIAL, false, 99, TRIAL),
         ];
-        for (before, answered, after) in table {
+        for (before, answered, asked, after) in table {
             let mut breaker = Breaker(before);
-            breaker.record(answered, at(105));
-            assert_eq!(breaker.0, after, "{before:?}, answered: {answered}");
+            breaker.record(answered, at(asked), at(105));
+            assert_eq!(breaker.0, after, "{before:?}, asked at {asked}, answered: {answered}");
         }
     }
 
@@ -137,16 +150,23 @@ mod tests {
     fn five_failures_in_a_row_open_it_and_a_good_trial_closes_it() {
         let mut breaker = Breaker::default();
         for now in 0..4 {
-            breaker.record(false, at(now));
+            breaker.record(false, at(now), at(now));
         }
-        breaker.record(true, at(4));
+        breaker.record(true, at(4), at(4));
         for now in 5..10 {
             assert_eq!(breaker.state(), BreakerState::Closed);
-            breaker.record(false, at(now));
+            breaker.record(false, at(now), at(now));
         }
         assert_eq!(breaker.state(), BreakerState::Open);
         assert!(!breaker.admit(at(18)) && breaker.admit(at(19)) && !breaker.admit(at(19)), "one trial only");
-        breaker.record(true, at(19));
+        breaker.record(true, at(19), at(19));
         assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_hundred_questions_that_fail_together_are_one_failure() {
+        let mut breaker = Breaker::default();
+        (0..100).for_each(|_| breaker.record(false, at(1), at(3)));
+        assert_eq!(breaker.0, State::Closed { failures: 1, last: at(3) });
     }
 }

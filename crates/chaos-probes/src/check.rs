@@ -1,13 +1,14 @@
 //! The kinds of probe: how each is prepared, how many of it may be in flight, and which file measures it.
 //!
-//! Owns the list. A probe that can't be prepared is measured all the same and gives no data each time, so that its
-//! schedule and its verdict are those of any other.
+//! Owns the list. A probe that can't be prepared, or is refused here, is measured all the same and gives no data each
+//! time, so that its schedule and its verdict are those of any other.
 
 use std::time::Duration;
 
 use chaos_core::spec::{Bounds, Probe, ProbeCheck};
 use tokio::time::Instant;
 
+use crate::ProbesConfig;
 use crate::client::Clients;
 use crate::command::CommandCheck;
 use crate::http::HttpCheck;
@@ -36,13 +37,15 @@ enum Kind {
 }
 
 impl Check {
-    pub(crate) fn prepare(probe: &Probe, clients: &Clients, prometheus: Option<&str>) -> Self {
+    pub(crate) fn prepare(probe: &Probe, clients: &Clients, config: &ProbesConfig) -> Self {
         let kind = match probe.check() {
             Some(ProbeCheck::Http(http)) => HttpCheck::new(http, clients).map(Kind::Http),
-            Some(ProbeCheck::Tcp(tcp)) => Ok(Kind::Tcp(TcpCheck::new(tcp))),
-            Some(ProbeCheck::Command(command)) => Ok(Kind::Command(CommandCheck::new(command))),
+            Some(ProbeCheck::Tcp(tcp)) => Ok(Kind::Tcp(TcpCheck::new(tcp, clients.resolver()))),
+            Some(ProbeCheck::Command(command)) => {
+                CommandCheck::new(command, &config.commands).map(Kind::Command)
+            }
             Some(ProbeCheck::Prometheus(query)) => {
-                PrometheusCheck::new(query, clients, prometheus).map(Kind::Prometheus)
+                PrometheusCheck::new(query, clients, config).map(Kind::Prometheus)
             }
             Some(ProbeCheck::Load(load)) => LoadCheck::new(load, clients).map(Kind::Load),
             None => Err("the probe has not exactly one check".to_owned()),

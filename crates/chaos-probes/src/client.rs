@@ -1,4 +1,5 @@
-//! HTTP clients and what they have in common: no redirects, no proxy, bounded bodies, errors without secrets.
+//! HTTP clients and what they have in common: no redirects, no proxy, no address that is refused, bounded bodies, errors
+//! without secrets.
 //!
 //! Owns connections. It never judges an answer.
 
@@ -10,9 +11,10 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
+use crate::address::{AddressPolicy, NotResolved, Resolver};
 use crate::measured::shortened;
 
-/// The most bytes that are read of an answer.
+/// The most bytes that are read of the answer to a probe or a query.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Connections to one host that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 1024;
@@ -21,8 +23,8 @@ const IDLE_FOR: Duration = Duration::from_secs(10);
 
 /// A client for each scheme, made when it is first needed: the one for `https` reads all certificates of the system,
 /// and can't be made where there are none.
-#[derive(Default)]
 pub(crate) struct Clients {
+    resolver: Resolver,
     plain: OnceLock<Result<Client, String>>,
     secure: OnceLock<Result<Client, String>>,
 }
@@ -34,19 +36,40 @@ impl fmt::Debug for Clients {
 }
 
 impl Clients {
+    /// Clients that reach what the policy allows.
+    pub(crate) fn new(addresses: AddressPolicy) -> Self {
+        Self::with(Resolver::new(addresses))
+    }
+
+    /// Clients that look names up with this.
+    pub(crate) fn with(resolver: Resolver) -> Self {
+        Self { resolver, plain: OnceLock::new(), secure: OnceLock::new() }
+    }
+
+    /// What names are looked up with.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// The client for that URL.
     pub(crate) fn of(&self, url: &Url) -> Result<Client, String> {
+        self.resolver.check(url)?;
         match url.scheme() {
-            "http" => self.plain.get_or_init(|| build(Client::builder().tls_certs_only([]))),
-            "https" => self.secure.get_or_init(|| build(Client::builder())),
+            "http" => self.plain.get_or_init(|| self.build(Client::builder().tls_certs_only([]))),
+            "https" => self.secure.get_or_init(|| self.build(Client::builder())),
             other => return Err(format!("no client for {other}://, only for http:// and https://")),
         }
         .clone()
+    }
+
+    fn build(&self, builder: ClientBuilder) -> Result<Client, String> {
+        build(builder.dns_resolver(self.resolver.clone()))
     }
 }
 
 fn build(builder: ClientBuilder) -> Result<Client, String> {
     builder
+        // What a redirect names was checked by nobody.
         .redirect(Policy::none())
         .no_proxy()
         .tcp_nodelay(true)
@@ -76,6 +99,18 @@ pub(crate) fn describe(error: &reqwest::Error) -> String {
     format!("{what}: {}", cause(error))
 }
 
+/// Why the address was refused, when that is what went wrong: then nothing was sent.
+pub(crate) fn refusal(error: &reqwest::Error) -> Option<String> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(NotResolved::Refused(refusal)) = cause.downcast_ref() {
+            return Some(refusal.clone());
+        }
+        source = cause.source();
+    }
+    None
+}
+
 /// The innermost cause: the outer ones say less, and the outermost prints the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut deepest = error.source();
@@ -89,16 +124,20 @@ fn cause(error: &reqwest::Error) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
-    /// There was more than [`BODY_BYTES_MAX`].
+    /// There was more than was to be read.
     pub(crate) cut: bool,
 }
 
-/// Reads at most [`BODY_BYTES_MAX`] of an answer; with `keep` false only counts them.
-pub(crate) async fn read_body(mut response: Response, keep: bool) -> Result<Body, reqwest::Error> {
+/// Reads at most `bytes_max` of an answer; with `keep` false only counts them.
+pub(crate) async fn read_body(
+    mut response: Response,
+    keep: bool,
+    bytes_max: usize,
+) -> Result<Body, reqwest::Error> {
     let (mut bytes, mut length) = (Vec::new(), 0_usize);
     while let Some(chunk) = response.chunk().await? {
         length = length.saturating_add(chunk.len());
-        if length > BODY_BYTES_MAX {
+        if length > bytes_max {
             return Ok(Body { bytes, cut: true });
         }
         if keep {

@@ -2,7 +2,7 @@
 //!
 //! Owns its process group from start to end: at the end of the measurement, however it ends, every process still in
 //! the group is killed and the program is reaped. A program that leaves its group (`setsid`) leaves our reach. A
-//! program that can't be started is no data: nothing was measured.
+//! program that can't or must not be started is no data: nothing was measured.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use chaos_core::spec::CommandProbe;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -24,6 +26,33 @@ pub const COMMANDS_IN_FLIGHT_MAX: usize = 16;
 pub const STDOUT_BYTES_MAX: usize = 64 * 1024;
 /// How long a killed program may take to be gone before its end is left to the runtime.
 const REAP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which programs probes may start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CommandPolicy {
+    /// Every program.
+    Any,
+    /// These, as `argv[0]` names them to the letter: a name that is looked for in `PATH`, or a path. Each with whatever
+    /// arguments a document gives it.
+    Allow(Vec<String>),
+}
+
+impl Default for CommandPolicy {
+    /// No program.
+    fn default() -> Self {
+        Self::Allow(Vec::new())
+    }
+}
+
+impl CommandPolicy {
+    fn allows(&self, program: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Allow(programs) => programs.iter().any(|allowed| allowed == program),
+        }
+    }
+}
 
 /// A program to be started many times.
 #[derive(Debug)]
@@ -57,12 +86,17 @@ impl Drop for Group {
 }
 
 impl CommandCheck {
-    pub(crate) fn new(probe: &CommandProbe) -> Self {
-        Self {
+    pub(crate) fn new(probe: &CommandProbe, policy: &CommandPolicy) -> Result<Self, String> {
+        let program = probe.argv.first().ok_or("argv is empty")?;
+        if !policy.allows(program) {
+            let program = shortened(program);
+            return Err(format!("refused: {program:?} is not among the commands that probes may start here"));
+        }
+        Ok(Self {
             argv: probe.argv.clone(),
             exit_code: probe.exit_code,
             stdout_contains: probe.stdout_contains.clone(),
-        }
+        })
     }
 
     /// Starts it and waits for its end and the end of its output.

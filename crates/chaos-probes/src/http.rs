@@ -1,7 +1,7 @@
 //! `http`: one request, and whether its answer is what was expected.
 //!
 //! Owns requests and expectations of `http` and `load`. A target that can't be reached, is late or answers otherwise
-//! has failed; only what can't even be asked is no data. Redirects are not followed: a 3xx is an answer.
+//! has failed; only what can't or must not even be asked is no data. Redirects are not followed: a 3xx is an answer.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{BODY_BYTES_MAX, Body, Clients, describe, parse_url, read_body};
+use crate::client::{BODY_BYTES_MAX, Body, Clients, describe, parse_url, read_body, refusal};
 use crate::measured::{Measured, milliseconds, shortened};
 
 /// A request made ready to be sent many times.
@@ -86,10 +86,12 @@ impl HttpCheck {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_builder() => return Measured::no_data(describe(&error)),
-            Err(error) => return Measured::failed(describe(&error)),
+            Err(error) => {
+                return refusal(&error).map_or_else(|| Measured::failed(describe(&error)), Measured::no_data);
+            }
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = match read_body(response, self.expect.reads_body()).await {
+        let body = match read_body(response, self.expect.reads_body(), BODY_BYTES_MAX).await {
             Ok(body) => body,
             Err(error) => return Measured::failed(describe(&error)),
         };
@@ -197,6 +199,12 @@ impl JsonExpectation {
             _ => Ok(selected.as_f64()),
         }
     }
+}
+
+/// Judges an answer of status 200 with this body and no headers.
+pub(crate) fn judge_body(expect: &HttpExpect, body: &[u8]) -> Result<Option<f64>, String> {
+    let body = Body { bytes: body.to_vec(), cut: false };
+    Expectation::new(expect)?.objection(200, &HeaderMap::new(), &body, Duration::ZERO)
 }
 
 /// Equal as JSON values, where 1 and 1.0 are the same number.

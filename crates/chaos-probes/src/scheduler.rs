@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chaos_core::spec::{Probe, ProbeCheck};
+use chaos_core::spec::{Probe, ProbeCheck, ProbePhase};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -18,12 +18,17 @@ use crate::command::COMMANDS_IN_FLIGHT_MAX;
 use crate::jitter::Jitter;
 use crate::load::{self, LOAD_IN_FLIGHT_MAX};
 use crate::measured::Measured;
-use crate::sum::Sum;
+use crate::sum::{Mix, Sum};
 
 /// The most measurements of one probe (but `command` and `load`) that may wait for their answers at one time.
 pub const MEASUREMENTS_IN_FLIGHT_MAX: usize = 1024;
 /// Time that a sample covers; a probe measured more rarely gives a sample for each measurement.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at whether what is measured came out otherwise than before, in the phase after the revert: when
+/// a target is back is known as closely as this, and an unchanged one gives no more samples than ever.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks until a sample is handed over though nothing changed: as many as make [`SAMPLE_EVERY`].
+const LOOKS_MAX: u32 = 10;
 /// Probes that begin together are spread over this time (or their pace, when shorter), so that they don't all start at
 /// the same moments for ever.
 const SPREAD_OVER: Duration = Duration::from_millis(20);
@@ -70,26 +75,60 @@ pub(crate) struct Plan {
     pub(crate) count: Option<u64>,
     /// From the call to the first start.
     pub(crate) delay: Duration,
+    /// Hand over as soon as measurements come out otherwise than before.
+    pub(crate) tells_changes: bool,
 }
 
 impl Plan {
     /// The plan of a probe; `nth` counts the watches that began before.
-    pub(crate) fn of(probe: &Probe, once: bool, nth: u32) -> Self {
-        let count = once.then_some(1);
-        let pace = Pace::every(probe.every.0);
+    pub(crate) fn of(probe: &Probe, phase: ProbePhase, once: bool, nth: u32) -> Self {
         let step = nth.wrapping_mul(SPREAD_STRIDE) % SPREAD_STEPS;
-        let delay = if once { Duration::ZERO } else { probe.every.0.min(SPREAD_OVER) * step / SPREAD_STEPS };
+        let plan = Self {
+            pace: Pace::every(probe.every.0),
+            in_flight_max: MEASUREMENTS_IN_FLIGHT_MAX,
+            count: once.then_some(1),
+            delay: if once { Duration::ZERO } else { probe.every.0.min(SPREAD_OVER) * step / SPREAD_STEPS },
+            tells_changes: phase == ProbePhase::After,
+        };
         match probe.check() {
             Some(ProbeCheck::Load(load)) => Self {
                 pace: Pace::per_second(load.rate),
                 in_flight_max: LOAD_IN_FLIGHT_MAX,
                 count: once.then(|| load::burst(load.rate)),
                 delay: Duration::ZERO,
+                ..plan
             },
-            Some(ProbeCheck::Command(_)) => {
-                Self { pace, in_flight_max: COMMANDS_IN_FLIGHT_MAX, count, delay }
-            }
-            _ => Self { pace, in_flight_max: MEASUREMENTS_IN_FLIGHT_MAX, count, delay },
+            Some(ProbeCheck::Command(_)) => Self { in_flight_max: COMMANDS_IN_FLIGHT_MAX, ..plan },
+            _ => plan,
+        }
+    }
+}
+
+/// When what is measured is looked at, and whether it is handed over then.
+struct Looks {
+    every: Duration,
+    max: u32,
+    since: u32,
+    last: Mix,
+}
+
+impl Looks {
+    fn of(plan: &Plan) -> Self {
+        let (every, max) = if plan.tells_changes { (LOOK_EVERY, LOOKS_MAX) } else { (SAMPLE_EVERY, 1) };
+        Self { every, max, since: 0, last: Mix::Nothing }
+    }
+
+    /// A look at what was measured since the last sample.
+    fn is_due(&mut self, mix: Mix) -> bool {
+        self.since += 1;
+        let changed = mix != Mix::Nothing && (mix == Mix::Both || mix != self.last);
+        changed || self.since >= self.max
+    }
+
+    fn handed_over(&mut self, mix: Mix) {
+        self.since = 0;
+        if mix != Mix::Nothing {
+            self.last = mix;
         }
     }
 }
@@ -112,7 +151,8 @@ impl Shared {
 }
 
 /// Measures by `plan` until `stop`, then awaits what is in flight. `hand_over` is called about each second, at once
-/// for each measurement of a slow pace, at `stop`, and at the end; of a plan with a count only at the end.
+/// for each measurement of a slow pace, soon after a change where the plan says so, at `stop`, and at the end; of a plan
+/// with a count only at the end.
 pub(crate) async fn run(
     plan: Plan,
     check: Arc<Check>,
@@ -127,19 +167,28 @@ pub(crate) async fn run(
     let mut work = Pacer { plan, check, jitter, shared: Arc::clone(&shared), flying: JoinSet::new() };
     pacer.spawn(async move { work.pace(stopped).await });
 
-    let mut second = interval_at(Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = Looks::of(&plan);
+    let mut look = interval_at(Instant::now() + looks.every, looks.every);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopper = Some(stopper);
     let endless = plan.count.is_none();
     let each = endless && plan.pace.is_slower_than_samples();
     loop {
-        tokio::select! {
+        let is_due = tokio::select! {
+            biased;
             _ = pacer.join_next() => break,
-            () = &mut stop, if endless && stopper.is_some() => stopper = None,
-            _ = second.tick(), if endless => {}
-            () = shared.arrived.notified(), if each => {}
+            () = &mut stop, if endless && stopper.is_some() => {
+                stopper = None;
+                true
+            }
+            _ = look.tick(), if endless => looks.is_due(shared.sum().mix()),
+            () = shared.arrived.notified(), if each => true,
+        };
+        if is_due {
+            let mut sum = shared.sum();
+            looks.handed_over(sum.mix());
+            hand_over(&mut sum);
         }
-        hand_over(&mut shared.sum());
     }
     hand_over(&mut shared.sum());
 }
@@ -241,10 +290,10 @@ mod tests {
         }))
         .expect("valid");
         let delays: std::collections::BTreeSet<Duration> =
-            (0..SPREAD_STEPS).map(|nth| Plan::of(&probe, false, nth).delay).collect();
+            (0..SPREAD_STEPS).map(|nth| Plan::of(&probe, ProbePhase::Chaos, false, nth).delay).collect();
         assert_eq!(delays.len(), SPREAD_STEPS as usize);
         assert!(delays.iter().all(|delay| *delay < Duration::from_millis(10)), "{delays:?}");
-        assert_eq!(Plan::of(&probe, true, 3).delay, Duration::ZERO);
+        assert_eq!(Plan::of(&probe, ProbePhase::Chaos, true, 3).delay, Duration::ZERO);
     }
 
     #[test]
@@ -252,5 +301,25 @@ mod tests {
         assert!(Pace::every(Duration::from_secs(1)).is_slower_than_samples());
         assert!(!Pace::every(Duration::from_millis(999)).is_slower_than_samples());
         assert!(Pace::per_second(1).is_slower_than_samples());
+    }
+
+    #[test]
+    fn a_change_is_told_at_the_next_look_and_no_change_after_a_second() {
+        assert_eq!(LOOK_EVERY * LOOKS_MAX, SAMPLE_EVERY);
+        let mut looks = Looks { every: LOOK_EVERY, max: LOOKS_MAX, since: 0, last: Mix::Nothing };
+        let mut told = |mixes: &[Mix]| {
+            let look = |mix: &Mix| {
+                let is_due = looks.is_due(*mix);
+                if is_due {
+                    looks.handed_over(*mix);
+                }
+                is_due
+            };
+            mixes.iter().map(look).filter(|is_due| *is_due).count()
+        };
+        assert_eq!(told(&[Mix::Missed]), 1, "the first");
+        assert_eq!(told(&[Mix::Missed; 9]), 0);
+        assert_eq!(told(&[Mix::Missed; 21]), 3, "each second");
+        assert_eq!(told(&[Mix::Nothing, Mix::Both, Mix::Passed, Mix::Passed, Mix::Missed]), 3);
     }
 }

@@ -1,25 +1,30 @@
-//! Health signals by PromQL: one value each, between 0 (bad) and 1 (good).
+//! What is asked of a configured Prometheus: health signals by PromQL, and whatever gates want to know.
 //!
-//! Owns the configured signals, their source and its circuit breaker. What can't be read is a signal without a value
-//! and with the reason, so that the score is unknown; it is never left out and never assumed.
+//! Owns the signals, their source and its circuit breaker. What can't be read is a signal without a value and with the
+//! reason, so that the score is unknown; it is never left out and never assumed. Where none are declared there are
+//! [defaults](defaults): one of them whose series were not there within the last hour does not apply.
+
+mod defaults;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chaos_core::port::SignalSource;
-use chaos_core::safety::Signal;
+use chaos_core::safety::{AlertMatch, AlertReading, Known, Signal};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join, join_all};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::address::AddressPolicy;
 use crate::breaker::{Breaker, BreakerState};
 use crate::client::Clients;
-use crate::prometheus::{Prometheus, QueryError};
+use crate::prometheus::{ALERT_NAME, LATELY, Prometheus, QueryError, reading, unless_old};
+use crate::scrub::scrub;
 
-/// The longest that reading the signals takes.
+/// The longest that one reading of the signals, one query or one look at the alerts takes.
 pub const SIGNAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most signals of one source; they are asked at one time.
 pub const SIGNALS_MAX: usize = 64;
@@ -91,21 +96,39 @@ impl SignalConfig {
     }
 }
 
-/// The configured signals of one Prometheus.
+/// A signal that is read.
+#[derive(Debug)]
+struct Watched {
+    config: SignalConfig,
+    /// Without these series it does not apply; a declared signal always does.
+    series: Option<String>,
+}
+
+/// What was found for a signal.
+enum Found {
+    Value(f64),
+    /// It does not apply: why.
+    Absent(String),
+}
+
+/// One Prometheus: its signals, and answers to the questions of gates.
 #[derive(Debug)]
 pub struct PrometheusSignals {
     prometheus: Prometheus,
-    signals: Vec<SignalConfig>,
+    signals: Vec<Watched>,
     breaker: Mutex<Breaker>,
     begin: Instant,
 }
 
 impl PrometheusSignals {
-    /// Reads `signals` from the Prometheus at the base URL `prometheus`.
+    /// Asks the Prometheus at the base URL `prometheus`, and reads `signals` from it. Without any it reads the defaults of
+    /// `app`, which is the `job` that Prometheus scrapes it as: the share of its targets that are up, and, once there are
+    /// `http_requests_total` with a `code` and `http_request_duration_seconds_bucket`, the share of requests that fail
+    /// and the 95th percentile of their latency.
     ///
     /// # Errors
     /// A URL that can't be asked, or a signal that makes no sense.
-    pub fn new(prometheus: &str, signals: Vec<SignalConfig>) -> Result<Self, SignalsError> {
+    pub fn new(prometheus: &str, app: &str, signals: Vec<SignalConfig>) -> Result<Self, SignalsError> {
         if signals.len() > SIGNALS_MAX {
             return Err(SignalsError::TooMany { found: signals.len() });
         }
@@ -116,13 +139,28 @@ impl PrometheusSignals {
                 return Err(SignalsError::Signal { name: signal.name.clone(), reason: reason.to_owned() });
             }
         }
-        let prometheus = Prometheus::new(prometheus, &Clients::default())
+        // Whoever configures a service may name any address.
+        let prometheus = Prometheus::new(prometheus, &Clients::new(AddressPolicy::Any))
             .map_err(|reason| SignalsError::Source { reason })?;
+        let signals = if signals.is_empty() {
+            defaults::signals(app)
+                .into_iter()
+                .map(|default| Watched { config: default.config, series: Some(default.series) })
+                .collect()
+        } else {
+            signals.into_iter().map(|config| Watched { config, series: None }).collect()
+        };
         Ok(Self { prometheus, signals, breaker: Mutex::default(), begin: Instant::now() })
     }
 
+    /// Takes samples up to this age for data, instead of [`crate::SAMPLE_AGE_MAX`].
+    #[must_use]
+    pub fn with_sample_age_max(self, sample_age_max: Duration) -> Self {
+        Self { prometheus: self.prometheus.with_sample_age_max(sample_age_max), ..self }
+    }
+
     /// What the circuit breaker of the source is doing. An answer without a value (no series, NaN, a refused query) is
-    /// an answer; the breaker counts rounds in which nothing was answered.
+    /// an answer; the breaker counts readings, queries and looks at the alerts in which nothing was answered.
     pub fn breaker(&self) -> BreakerState {
         self.lock().state()
     }
@@ -136,27 +174,59 @@ impl PrometheusSignals {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self) -> Vec<Signal> {
-        if self.signals.is_empty() {
-            return Vec::new();
+    /// Asks, unless the breaker is open, and tells the breaker whether it was answered.
+    async fn unless_open<T>(
+        &self,
+        ask: impl Future<Output = T>,
+        is_answered: impl Fn(&T) -> bool,
+    ) -> Result<T, QueryError> {
+        let asked = self.begin.elapsed();
+        if !self.lock().admit(asked) {
+            let text = "circuit open: the source failed repeatedly and is left alone";
+            return Err(QueryError::NoAnswer(text.to_owned()));
         }
-        if !self.lock().admit(self.begin.elapsed()) {
-            let error =
-                QueryError::NoAnswer("circuit open: the source failed repeatedly and is left alone".into());
-            return self.signals.iter().map(|config| self.signal(config, Err(error.clone()))).collect();
-        }
-        let answers =
-            join_all(self.signals.iter().map(|config| self.prometheus.value(&config.query, SIGNAL_TIMEOUT)))
-                .await;
-        let answered = answers.iter().any(|answer| !matches!(answer, Err(QueryError::NoAnswer(_))));
-        self.lock().record(answered, self.begin.elapsed());
-        self.signals.iter().zip(answers).map(|(config, answer)| self.signal(config, answer)).collect()
+        let answer = ask.await;
+        self.lock().record(is_answered(&answer), asked, self.begin.elapsed());
+        Ok(answer)
     }
 
-    fn signal(&self, config: &SignalConfig, answer: Result<f64, QueryError>) -> Signal {
-        let (value, error) = match answer {
-            Ok(value) => (Some(value), None),
-            Err(error) => (None, Some(error.to_string())),
+    async fn read(&self) -> Vec<Signal> {
+        let ask = join_all(self.signals.iter().map(|signal| self.find(signal)));
+        let ask = join(ask, self.prometheus.check_fresh(SIGNAL_TIMEOUT));
+        match self.unless_open(ask, |(found, _)| found.iter().any(is_answer)).await {
+            Ok((found, fresh)) => {
+                let found = found.into_iter().map(|one| match one {
+                    Ok(Found::Absent(why)) => Ok(Found::Absent(why)),
+                    other => unless_old(other, &fresh),
+                });
+                let signals = self.signals.iter().zip(found);
+                signals.map(|(signal, found)| self.signal(&signal.config, found)).collect()
+            }
+            Err(error) => {
+                self.signals.iter().map(|signal| self.signal(&signal.config, Err(error.clone()))).collect()
+            }
+        }
+    }
+
+    async fn find(&self, signal: &Watched) -> Result<Found, QueryError> {
+        let begin = Instant::now();
+        let value = self.prometheus.value(&signal.config.query, SIGNAL_TIMEOUT).await;
+        let (Err(QueryError::NoData(_)), Some(series)) = (&value, &signal.series) else {
+            return value.map(Found::Value);
+        };
+        let left = SIGNAL_TIMEOUT.saturating_sub(begin.elapsed());
+        if self.prometheus.has_lately(series, left).await? {
+            return value.map(Found::Value);
+        }
+        Ok(Found::Absent(format!("there was no {series} within {LATELY}")))
+    }
+
+    fn signal(&self, config: &SignalConfig, found: Result<Found, QueryError>) -> Signal {
+        let not_evaluated = matches!(found, Ok(Found::Absent(_)));
+        let (value, error) = match found {
+            Ok(Found::Value(value)) => (Some(value), None),
+            Ok(Found::Absent(why)) => (None, Some(why)),
+            Err(error) => (None, Some(scrub(&error.to_string()))),
         };
         Signal {
             name: config.name.clone(),
@@ -167,14 +237,49 @@ impl PrometheusSignals {
             source: self.prometheus.name().to_owned(),
             at: Timestamp::now(),
             error,
-            not_evaluated: false,
+            not_evaluated,
         }
     }
+
+    async fn ask(&self, query: &str) -> Known<Option<f64>> {
+        let ask = self.prometheus.fresh_value(query, SIGNAL_TIMEOUT);
+        match self.unless_open(ask, is_answer).await.flatten() {
+            Ok(value) => Ok(Some(value)),
+            Err(QueryError::NoData(_)) => Ok(None),
+            Err(error) => Err(scrub(&error.to_string())),
+        }
+    }
+
+    async fn look(&self, wanted: &AlertMatch) -> AlertReading {
+        let name = wanted.0.get(ALERT_NAME).map(String::as_str);
+        let ask = self.prometheus.fresh_rules(name, SIGNAL_TIMEOUT);
+        let told = self.unless_open(ask, is_answer).await.flatten();
+        let mut reading = reading(wanted, told.map_err(|error| error.to_string()));
+        reading.error = reading.error.map(|error| scrub(&error));
+        reading
+    }
+}
+
+/// Did it answer, whatever it said?
+fn is_answer<T>(answer: &Result<T, QueryError>) -> bool {
+    !matches!(answer, Err(QueryError::NoAnswer(_)))
 }
 
 impl SignalSource for PrometheusSignals {
     fn signals(&self) -> BoxFuture<'_, Vec<Signal>> {
         self.read().boxed()
+    }
+
+    /// See [`SignalSource::query`]. No series and what is no number (NaN, infinite) are no data; several series, a refused
+    /// query, data that is too old and a source that does not answer are errors.
+    fn query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Known<Option<f64>>> {
+        self.ask(query).boxed()
+    }
+
+    /// See [`SignalSource::alerts`]. Rules and what fires come from one answer, so they can't disagree. A rule that could
+    /// be the alert and can't be evaluated is an error.
+    fn alerts<'a>(&'a self, labels: &'a AlertMatch) -> BoxFuture<'a, AlertReading> {
+        self.look(labels).boxed()
     }
 }
 
@@ -202,7 +307,7 @@ mod tests {
             serde_json::json!({ "name": "" }),
         ] {
             let signal = config(bad.clone()).expect("valid shape");
-            assert!(PrometheusSignals::new("http://localhost:9090", vec![signal]).is_err(), "{bad}");
+            assert!(PrometheusSignals::new("http://localhost:9090", "a", vec![signal]).is_err(), "{bad}");
         }
         assert!(config(serde_json::json!({ "treshold": 1 })).is_err(), "an unknown field");
     }
@@ -210,9 +315,9 @@ mod tests {
     #[test]
     fn a_name_stands_once_and_the_source_is_http() {
         let plain = config(serde_json::json!({})).expect("valid");
-        let twice = PrometheusSignals::new("http://localhost:9090", vec![plain.clone(), plain]);
+        let twice = PrometheusSignals::new("http://localhost:9090", "a", vec![plain.clone(), plain]);
         assert!(twice.is_err_and(|error| error.to_string().contains("twice")));
-        assert!(PrometheusSignals::new("ftp://localhost", Vec::new()).is_err());
-        assert!(PrometheusSignals::new("localhost", Vec::new()).is_err());
+        assert!(PrometheusSignals::new("ftp://localhost", "a", Vec::new()).is_err());
+        assert!(PrometheusSignals::new("localhost", "a", Vec::new()).is_err());
     }
 }

@@ -9,6 +9,7 @@ use chaos_core::spec::ProbePhase;
 use hdrhistogram::Histogram;
 
 use crate::measured::{Measured, Outcome};
+use crate::scrub::scrub;
 
 /// Resolution of recorded latencies: finer than any timer here, coarse enough that equal ones fall together.
 const TICK: Duration = Duration::from_micros(10);
@@ -18,6 +19,19 @@ const TICKS_PER_MS: f64 = 100.0;
 const LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// Digits that the histogram keeps of a latency, over its whole range.
 const LATENCY_DIGITS: u8 = 3;
+
+/// How the measurements of a sum came out, all together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// There are none.
+    Nothing,
+    /// Every one passed.
+    Passed,
+    /// None passed.
+    Missed,
+    /// Some passed.
+    Both,
+}
 
 /// What was measured since the last sample.
 #[derive(Debug)]
@@ -62,7 +76,17 @@ impl Sum {
                 reason
             }
         };
-        self.problem.get_or_insert(problem);
+        self.problem.get_or_insert_with(|| scrub(&problem));
+    }
+
+    /// How what was added since the last sample came out.
+    pub(crate) fn mix(&self) -> Mix {
+        match (self.measured, self.passed) {
+            (0, _) => Mix::Nothing,
+            (measured, passed) if passed == measured => Mix::Passed,
+            (_, 0) => Mix::Missed,
+            _ => Mix::Both,
+        }
     }
 
     /// The sample of what was added since the last call; `None` when that is nothing.
@@ -123,6 +147,7 @@ mod tests {
         ] {
             sum.add(measured);
         }
+        assert_eq!(sum.mix(), Mix::Both);
         let sample = sum.take("p", ProbePhase::Chaos).expect("five were added");
         assert_eq!((sample.measured, sample.passed, sample.no_data), (5, 3, 1));
         assert_eq!(sample.problem.as_deref(), Some("first"));
@@ -131,7 +156,11 @@ mod tests {
             [LatencyCount { ms: 1.24, count: 2 }, LatencyCount { ms: 90.07, count: 1 }],
             "three digits, the upper end of each class"
         );
-        assert_eq!(sum.take("p", ProbePhase::Chaos), None);
+        assert_eq!((sum.take("p", ProbePhase::Chaos), sum.mix()), (None, Mix::Nothing));
+        sum.add(Measured::no_data("http://a:s3cr3t@b"));
+        assert_eq!(sum.mix(), Mix::Missed);
+        let sample = sum.take("p", ProbePhase::Chaos).expect("one was added");
+        assert_eq!(sample.problem.as_deref(), Some("http://REDACTED@b"));
     }
 
     #[test]

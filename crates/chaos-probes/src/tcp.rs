@@ -1,30 +1,36 @@
 //! `tcp`: whether a connection opens.
 //!
-//! Owns connecting. All addresses of a name are tried at one time and one that opens is enough. It never sends a byte.
+//! Owns connecting. All addresses of a name are tried at one time and one that opens is enough. It never sends a byte,
+//! and a name whose addresses are refused is no data.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use chaos_core::spec::TcpProbe;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::address::{NotResolved, Resolver};
 use crate::measured::{Measured, milliseconds};
 
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 16;
-
 /// A connection to be opened many times.
-#[derive(Debug)]
 pub(crate) struct TcpCheck {
     address: String,
+    resolver: Resolver,
+}
+
+impl fmt::Debug for TcpCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpCheck").field(&self.address).finish()
+    }
 }
 
 impl TcpCheck {
-    pub(crate) fn new(probe: &TcpProbe) -> Self {
-        Self { address: probe.address.clone() }
+    pub(crate) fn new(probe: &TcpProbe, resolver: &Resolver) -> Self {
+        Self { address: probe.address.clone(), resolver: resolver.clone() }
     }
 
     /// Opens a connection and closes it.
@@ -32,16 +38,18 @@ impl TcpCheck {
         let begin = Instant::now();
         match timeout(limit, self.connect()).await {
             Ok(Ok(())) => Measured::passed(begin.elapsed()),
-            Ok(Err(problem)) => Measured::failed(problem),
+            Ok(Err(measured)) => measured,
             Err(_) => Measured::failed(format!("no connection within {}", milliseconds(limit)))
                 .took(begin.elapsed()),
         }
     }
 
-    async fn connect(&self) -> Result<(), String> {
-        let addresses =
-            lookup_host(&self.address).await.map_err(|error| format!("cannot resolve the name: {error}"))?;
-        let mut tries: FuturesUnordered<_> = addresses.take(ADDRESSES_MAX).map(open).collect();
+    async fn connect(&self) -> Result<(), Measured> {
+        let addresses = self.resolver.addresses(self.address.clone()).await.map_err(|error| match error {
+            NotResolved::Unknown(error) => Measured::failed(format!("cannot resolve the name: {error}")),
+            NotResolved::Refused(refusal) => Measured::no_data(refusal),
+        })?;
+        let mut tries: FuturesUnordered<_> = addresses.into_iter().map(open).collect();
         let mut problem = "the name has no address".to_owned();
         while let Some(tried) = tries.next().await {
             match tried {
@@ -49,7 +57,7 @@ impl TcpCheck {
                 Err(error) => problem = error,
             }
         }
-        Err(problem)
+        Err(Measured::failed(problem))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Probes and signals against real servers, programs and a real Prometheus.
 
+#[path = "real/alerts.rs"]
+mod alerts;
 #[path = "real/command.rs"]
 mod command;
 #[path = "real/http.rs"]
@@ -8,6 +10,10 @@ mod http;
 mod load;
 #[path = "real/prometheus.rs"]
 mod prometheus;
+#[path = "real/questions.rs"]
+mod questions;
+#[path = "real/real_prometheus.rs"]
+mod real_prometheus;
 #[path = "real/schedule.rs"]
 mod schedule;
 #[path = "real/signals.rs"]

@@ -1,186 +1,194 @@
-//! Who may call (contract §4), and what every answer has in common.
+//! Who calls (contract §4), and what every answer has in common.
 //!
-//! Owns the checks of `Host`, `Origin` and token, the time limit of answers and the form of problems. It knows no route.
+//! Owns the way from a connection and its headers to a [`Caller`], the time limit of answers and the form of problems.
+//! What a caller may do is [`enforce`]'s, by the permission that each operation declares.
+
+pub(crate) mod enforce;
+mod hosts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Request, header, uri::Authority};
+use axum::http::{HeaderMap, Request, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chaos_api::ProblemCode;
+use chaos_core::access::{Actor, Permission, Role};
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::{ApiError, with_instance};
 use crate::limits::ANSWER_TIMEOUT;
+use crate::tokens::{ANONYMOUS, LOCAL};
+
+use hosts::Called;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// A process on this machine, over TCP, at this address of ours.
+    /// A process somewhere, over TCP.
     Tcp {
         /// Ours.
         local: SocketAddr,
+        /// Theirs.
+        remote: SocketAddr,
     },
-    /// A process with this user id, said by the kernel.
+    /// A process on this machine, over a socket in the file system.
     Unix {
-        /// It is us or root.
-        trusted: bool,
+        /// Its user, said by the kernel, when that is us or root.
+        trusted: Option<&'static str>,
     },
 }
 
+impl Peer {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { remote, .. } => Some(remote.ip()),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    /// Nothing between us and it has left this machine.
+    fn is_loopback(self) -> bool {
+        matches!(self, Self::Tcp { local, remote } if local.ip().is_loopback() && remote.ip().is_loopback())
+    }
+}
+
+/// Who asks for something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Name and role.
+    pub(crate) actor: Actor,
+    /// Id of its token; those of this machine need none.
+    pub(crate) token: Option<String>,
+    /// A token or the kernel says who it is; otherwise it is whoever reads on this machine.
+    pub(crate) known: bool,
+}
+
+impl Caller {
+    fn known(name: impl Into<String>, role: Role) -> Self {
+        Self { actor: Actor { name: name.into(), role }, token: None, known: true }
+    }
+
+    /// Refuses what its role does not allow.
+    ///
+    /// # Errors
+    /// 401 when it is not known, 403 that names the role and what it lacks when it is.
+    pub(crate) fn require(&self, permission: Permission) -> Result<(), ApiError> {
+        let Actor { name, role } = &self.actor;
+        if role.may(permission) {
+            return Ok(());
+        }
+        if !self.known {
+            return Err(ApiError::new(ProblemCode::Unauthorized, NEEDS_TOKEN));
+        }
+        let others: Vec<&str> =
+            Role::ALL.into_iter().filter(|role| role.may(permission)).map(Role::name).collect();
+        let detail = format!(
+            "{name} has the role {role}, which lacks the permission {permission}; roles that have it: {}",
+            others.join(", ")
+        );
+        Err(ApiError::new(ProblemCode::RoleMissing, detail))
+    }
+}
+
+/// What a request says of who sends it.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    /// Somebody.
+    Caller(Caller),
+    /// Nobody that is let in.
+    Nobody(&'static str),
+    /// Somebody whose token is not taken.
+    WrongToken(&'static str),
+}
+
+const NEEDS_TOKEN: &str = "one `Authorization: Bearer` header with a token is needed; `chaos` finds the token of this \
+    machine by itself, `chaos token create` makes others";
+
 /// Every request goes through here.
-pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request<Body>, next: Next) -> Response {
+pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let response = match allowed(&app, &request) {
+    let response = match identify(&app, &request) {
         Err(refusal) => refusal.into_response(),
-        Ok(()) => match timeout(ANSWER_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let detail = format!("no answer within {}s", ANSWER_TIMEOUT.as_secs());
-                ApiError::new(ProblemCode::GatewayTimeout, detail).into_response()
+        Ok(identity) => {
+            request.extensions_mut().insert(identity);
+            match timeout(ANSWER_TIMEOUT, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    let detail = format!("no answer within {}s", ANSWER_TIMEOUT.as_secs());
+                    ApiError::new(ProblemCode::GatewayTimeout, detail).into_response()
+                }
             }
-        },
+        }
     };
     with_instance(response, &path)
 }
 
-fn allowed(app: &App, request: &Request<Body>) -> Result<(), ApiError> {
-    let peer = request.extensions().get::<Peer>().copied();
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    match peer {
-        None => Err(ApiError::new(ProblemCode::Forbidden, "who is calling is not known")),
-        Some(Peer::Unix { trusted }) => {
-            if request.headers().contains_key(header::ORIGIN) {
-                return Err(ApiError::new(
-                    ProblemCode::Forbidden,
-                    "a web page has no business on this socket",
-                ));
-            }
-            if trusted { Ok(()) } else { authorised(app, request.headers()) }
+/// Who calls; a request that no honest caller sends is an error.
+fn identify(app: &App, request: &Request<Body>) -> Result<Identity, ApiError> {
+    let forbidden = |detail: &str| Err(ApiError::new(ProblemCode::Forbidden, detail));
+    let headers = request.headers();
+    match request.extensions().get::<Peer>().copied() {
+        None => forbidden("who is calling is not known"),
+        Some(Peer::Unix { .. }) if headers.contains_key(header::ORIGIN) => {
+            forbidden("a web page has no business on this socket")
         }
-        Some(Peer::Tcp { local }) => {
-            own_host(request, local)?;
-            own_origin(request.headers(), local)?;
-            if writes { authorised(app, request.headers()) } else { Ok(()) }
+        // Whoever may read the state folder needs no token of it.
+        Some(Peer::Unix { trusted: Some(user) }) => {
+            Ok(Identity::Caller(Caller::known(format!("unix:{user}"), Role::Admin)))
+        }
+        Some(Peer::Unix { trusted: None }) => Ok(by_token(app, headers, false)),
+        Some(peer @ Peer::Tcp { local, .. }) => {
+            let called = hosts::own_host(request, local, &app.names)?;
+            hosts::own_origin(headers, local)?;
+            // A server in between makes everybody look as if they were here; it calls us by another name.
+            Ok(by_token(app, headers, peer.is_loopback() && called == Called::ThisMachine))
         }
     }
 }
 
-fn authorised(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    let refused = |detail: &str| Err(ApiError::new(ProblemCode::Unauthorized, detail));
+fn by_token(app: &App, headers: &HeaderMap, reads_without: bool) -> Identity {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return refused(
-            "a write needs one `Authorization: Bearer` header; `chaos` finds the token by itself",
-        );
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        (None, _) if reads_without => {
+            let actor = Actor { name: ANONYMOUS.to_owned(), role: Role::Viewer };
+            return Identity::Caller(Caller { actor, token: None, known: false });
+        }
+        (None, _) => return Identity::Nobody(NEEDS_TOKEN),
+        (Some(_), Some(_)) => return Identity::WrongToken("there are two `Authorization` headers"),
     };
-    let given = value.to_str().ok().and_then(|text| text.split_once(' '));
-    match given {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && app.token.matches(token.trim()) => {
-            Ok(())
+    match value.to_str().ok().and_then(|text| text.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let token = token.trim();
+            if app.token.matches(token) {
+                return Identity::Caller(Caller::known(LOCAL, Role::Admin));
+            }
+            match app.tokens.find(token, app.clock().now()) {
+                Ok(record) => {
+                    let caller = Caller::known(record.name, record.role);
+                    Identity::Caller(Caller { token: Some(record.id), ..caller })
+                }
+                Err(reason) => Identity::WrongToken(reason),
+            }
         }
-        _ => refused("the token is not the one of this server"),
+        _ => Identity::WrongToken("the `Authorization` header is no bearer token"),
     }
 }
 
-/// A name that resolves to us is not enough: a web page can make its own name do that.
-fn own_host(request: &Request<Body>, local: SocketAddr) -> Result<(), ApiError> {
-    let mut hosts: Vec<&str> = request.uri().authority().map(Authority::as_str).into_iter().collect();
-    for value in request.headers().get_all(header::HOST) {
-        hosts.push(value.to_str().map_err(|_| ApiError::bad_request("the Host header is not readable"))?);
-    }
-    if hosts.is_empty() {
-        return Err(ApiError::bad_request("the request has no Host header"));
-    }
-    match hosts.into_iter().find(|host| !is_ours(host, local)) {
-        None => Ok(()),
-        Some(host) => {
-            Err(ApiError::new(ProblemCode::Forbidden, format!("the host {host:?} is not this server")))
-        }
-    }
-}
-
-fn own_origin(headers: &HeaderMap, local: SocketAddr) -> Result<(), ApiError> {
-    for value in headers.get_all(header::ORIGIN) {
-        let origin = value.to_str().unwrap_or_default();
-        let own = origin.strip_prefix("http://").is_some_and(|host| {
-            is_ours(host, local)
-                && authority(host).is_some_and(|(_, port)| port.unwrap_or(80) == local.port())
-        });
-        if !own {
-            let detail = format!("the origin {origin:?} is not this server");
-            return Err(ApiError::new(ProblemCode::Forbidden, detail));
-        }
-    }
-    Ok(())
-}
-
-/// Host and port of `host[:port]`, without brackets.
-fn authority(text: &str) -> Option<(String, Option<u16>)> {
-    let authority: Authority = text.parse().ok()?;
-    let bare = authority.as_str() == authority.host();
-    if authority.as_str().contains('@') || (!bare && authority.port_u16().is_none()) {
-        return None;
-    }
-    let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-    Some((host, authority.port_u16()))
-}
-
-fn is_ours(text: &str, local: SocketAddr) -> bool {
-    authority(text).is_some_and(|(host, _)| {
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == local.ip())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_ours() {
-        let local: SocketAddr = "127.0.0.1:8081".parse().expect("an address");
-        for host in
-            ["localhost", "localhost:8081", "127.0.0.1:8081", "127.0.0.2", "[::1]:8081", "LOCALHOST:1"]
-        {
-            assert!(is_ours(host, local), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "10.0.0.1",
-            "a@localhost",
-            "0.0.0.0",
-            "localhost:99999x",
-        ] {
-            assert!(!is_ours(host, local), "{host}");
-        }
-    }
-
-    #[test]
-    fn only_our_own_pages_may_call() {
-        let local: SocketAddr = "127.0.0.1:8081".parse().expect("an address");
-        let check = |origin: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ORIGIN, origin.parse().expect("a value"));
-            own_origin(&headers, local).is_ok()
-        };
-        assert!(check("http://localhost:8081"));
-        assert!(check("http://127.0.0.1:8081"));
-        for origin in [
-            "null",
-            "http://localhost:3000",
-            "https://localhost:8081",
-            "http://evil.example",
-            "http://localhost",
-            "file://",
-        ] {
-            assert!(!check(origin), "{origin}");
-        }
+/// Who asks for a path that does not exist; whoever may not even read learns nothing of paths.
+///
+/// # Errors
+/// 401.
+pub(crate) fn reader(request: &Request<Body>) -> Result<(), ApiError> {
+    let unauthorized = |detail: &str| Err(ApiError::new(ProblemCode::Unauthorized, detail));
+    let writes = !matches!(request.method().as_str(), "GET" | "HEAD" | "OPTIONS");
+    match request.extensions().get::<Identity>() {
+        Some(Identity::Caller(caller)) if caller.known || !writes => Ok(()),
+        Some(Identity::Nobody(reason) | Identity::WrongToken(reason)) => unauthorized(reason),
+        _ => unauthorized(NEEDS_TOKEN),
     }
 }

@@ -15,26 +15,45 @@ use chaos_probes::PrometheusSignals;
 use chaos_store::SqlStore;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::agents::Agents;
+use crate::audit::Audit;
 use crate::config::FileConfig;
 use crate::health::HealthCache;
+use crate::lever::LeverState;
 use crate::limits::{REMEMBERED_RUNS_MAX, STREAMS_MAX};
 use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::rate::{Limiter, Rates};
 use crate::token::Token;
+use crate::tokens::Tokens;
 
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) agents: Agents,
     pub(crate) store: Arc<SqlStore>,
     pub(crate) config: FileConfig,
     /// The source of the configured signals.
     pub(crate) prometheus: Option<Arc<PrometheusSignals>>,
     pub(crate) owner: Owner,
     pub(crate) info: ServerInfo,
+    /// The token of this machine.
     pub(crate) token: Token,
+    /// The tokens of everybody else.
+    pub(crate) tokens: Tokens,
+    /// Names that this service is called by, beside those of this machine.
+    pub(crate) names: Vec<String>,
+    pub(crate) limiter: Limiter,
+    pub(crate) audit: Audit,
+    pub(crate) lever: Arc<LeverState>,
     pub(crate) state_dir: PathBuf,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCache,
+    pub(crate) pages: Pages,
     pub(crate) streams: Arc<Semaphore>,
+    /// Calls that change something and go on to their end, whatever their callers do.
+    pub(crate) calls: TaskTracker,
     /// Every run is undone and nothing will change any more: streams end.
     pub(crate) ended: CancellationToken,
     closing: AtomicBool,
@@ -44,13 +63,17 @@ pub(crate) struct App {
 /// The parts that start one after the other.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    pub(crate) agents: Agents,
     pub(crate) store: Arc<SqlStore>,
     pub(crate) config: FileConfig,
-    /// The source of the configured signals.
     pub(crate) prometheus: Option<Arc<PrometheusSignals>>,
     pub(crate) owner: Owner,
     pub(crate) info: ServerInfo,
     pub(crate) token: Token,
+    pub(crate) tokens: Tokens,
+    pub(crate) names: Vec<String>,
+    pub(crate) rates: Rates,
+    pub(crate) lever: Arc<LeverState>,
     pub(crate) state_dir: PathBuf,
 }
 
@@ -58,16 +81,24 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             engine: parts.engine,
+            agents: parts.agents,
+            audit: Audit::new(Arc::clone(&parts.store), parts.rates.audited_refusals),
             store: parts.store,
             config: parts.config,
             prometheus: parts.prometheus,
             owner: parts.owner,
             info: parts.info,
             token: parts.token,
+            tokens: parts.tokens,
+            names: parts.names,
+            limiter: Limiter::new(parts.rates),
+            lever: parts.lever,
             state_dir: parts.state_dir,
             metrics: Metrics::new(),
             health: HealthCache::default(),
+            pages: Pages::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            calls: TaskTracker::new(),
             ended: CancellationToken::new(),
             closing: AtomicBool::new(false),
             starts: Mutex::default(),

@@ -48,6 +48,9 @@ impl From<DocumentError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error.conflict {
+            return Self::new(ProblemCode::Conflict, error.to_string());
+        }
         tracing::error!("{error}");
         Self::new(ProblemCode::StoreUnavailable, error.to_string())
     }
@@ -55,7 +58,11 @@ impl From<StoreError> for ApiError {
 
 impl From<NodeError> for ApiError {
     fn from(error: NodeError) -> Self {
-        Self::new(ProblemCode::Internal, error.to_string())
+        let code = match error {
+            NodeError::UnknownHost { .. } => ProblemCode::TargetNotFound,
+            _ => ProblemCode::Internal,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -82,6 +89,10 @@ impl IntoResponse for ApiError {
         match self.0.code {
             ProblemCode::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ProblemCode::RateLimited => {
+                let seconds = self.0.retry_after_seconds.unwrap_or(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             ProblemCode::QueueFull | ProblemCode::ShuttingDown | ProblemCode::StoreUnavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

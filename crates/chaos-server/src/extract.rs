@@ -3,15 +3,16 @@
 //! Owns the reading. It never interprets a document.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Request};
 use chaos_api::ProblemCode;
 use chaos_core::run::RunId;
-use chaos_core::spec::ExperimentKey;
+use chaos_core::spec::{DocumentError, ExperimentKey, parse_value, plain_values};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -35,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// `{name}` and `{id}` of the path.
 pub(crate) struct Names {
     name: String,
-    run: Option<RunId>,
+    id: Option<String>,
 }
 
 impl Names {
@@ -48,8 +49,13 @@ impl Names {
     }
 
     /// The run, where the path has one.
-    pub(crate) fn run(&self) -> Result<&RunId, ApiError> {
-        self.run.as_ref().ok_or_else(|| ApiError::not_found("the path names no run"))
+    pub(crate) fn run(&self) -> Result<RunId, ApiError> {
+        self.id().map(|id| RunId(id.to_owned()))
+    }
+
+    /// The run, token or incident, where the path has one.
+    pub(crate) fn id(&self) -> Result<&str, ApiError> {
+        self.id.as_deref().ok_or_else(|| ApiError::not_found("the path has no id"))
     }
 }
 
@@ -61,15 +67,42 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
         let Path(mut names) = path.map_err(|error| {
             ApiError::bad_request(format!("the path can't be read: {}", error.body_text()))
         })?;
-        Ok(Self { name: names.remove("name").unwrap_or_default(), run: names.remove("id").map(RunId) })
+        Ok(Self { name: names.remove("name").unwrap_or_default(), id: names.remove("id") })
+    }
+}
+
+/// The body of a call that changes something: read whole before the call is written down and carried out.
+#[derive(Clone)]
+pub(crate) struct Text(pub(crate) Arc<str>);
+
+impl Text {
+    /// What it holds; nothing at all is the default.
+    ///
+    /// # Errors
+    /// The first defect, with its path.
+    pub(crate) fn parse<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        if self.0.trim().is_empty() { Ok(T::default()) } else { self.parse_given() }
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// The first defect, with its path; nothing at all is one.
+    pub(crate) fn parse_given<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let mut values = plain_values(&self.0)?;
+        if values.len() > 1 {
+            return Err(ApiError::bad_request(format!(
+                "the body has {} documents, expected one",
+                values.len()
+            )));
+        }
+        Ok(parse_value(values.swap_remove(0))?)
     }
 }
 
 /// The whole body as text.
-pub(crate) async fn text(request: Request<Body>) -> Result<(HeaderMap, String), ApiError> {
-    let (parts, body) = request.into_parts();
-    let declared =
-        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return Err(too_large());
     }
@@ -79,8 +112,7 @@ pub(crate) async fn text(request: Request<Body>) -> Result<(HeaderMap, String), 
             format!("the body did not arrive within {}s", BODY_TIMEOUT.as_secs()),
         )
     })??;
-    let text = String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))?;
-    Ok((parts.headers, text))
+    String::from_utf8(bytes).map_err(|_| ApiError::bad_request("the body is not UTF-8"))
 }
 
 async fn collect(body: Body) -> Result<Vec<u8>, ApiError> {
@@ -137,5 +169,21 @@ pub(crate) fn reason(given: Option<String>, otherwise: &str) -> Result<String, A
         Some(_) => {
             Err(ApiError::bad_request(format!("the reason is longer than {REASON_CHARS_MAX} characters")))
         }
+    }
+}
+
+/// A reason that has to be given.
+pub(crate) fn reason_given(given: String) -> Result<String, ApiError> {
+    match reason(Some(given), "")? {
+        none if none.is_empty() => Err(DocumentError {
+            document: 0,
+            path: "reason".to_owned(),
+            value: None,
+            problem: "empty".to_owned(),
+            expected: Some("why, in words".into()),
+            nearest: None,
+        }
+        .into()),
+        reason => Ok(reason),
     }
 }

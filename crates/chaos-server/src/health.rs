@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::limits::{HEALTH_FRESH, HEALTH_TIMEOUT};
+use crate::plan::target_of;
 
 /// The last measurement of the configured app. Whoever asks while another measures waits for that one's answer.
 #[derive(Default)]
@@ -33,14 +34,16 @@ impl App {
 
     /// Health of any app, measured now.
     pub(crate) async fn measure_health(&self, app: String) -> Result<SystemHealth, ApiError> {
-        let target = HostTarget::App(app);
+        let host = HostTarget::App(app);
+        let words = host.to_string();
+        let target = target_of(host, Vec::new());
         let health = timeout(HEALTH_TIMEOUT, self.engine.health(&target)).await.map_err(|_| {
             ApiError::new(
                 ProblemCode::GatewayTimeout,
                 format!("no health within {}s", HEALTH_TIMEOUT.as_secs()),
             )
         })?;
-        Ok(SystemHealth::of(health, self.config.threshold(), target.to_string(), self.breaker()))
+        Ok(SystemHealth::of(health, self.config.threshold(), words, self.breaker()))
     }
 
     /// What the circuit breaker of the configured signals is doing; closed without any.

@@ -1,14 +1,16 @@
-//! Connections: who is at the other end, how many at a time, how long a request head may take.
+//! Connections: who is at the other end, how many at a time, with TLS or without, how long a request head may take.
 //!
 //! Owns the listener and its connections until they end. It never reads a request.
 
+mod crowd;
+
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,32 +21,42 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, InvalidMessage};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Peer;
-use crate::limits::{CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIMEOUT, UNREAD_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, UNREAD_TIMEOUT};
 use crate::patient::Patient;
+
+use crowd::Crowd;
 
 /// Time after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is said to who speaks no TLS where it is needed.
+const SPEAKS_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this server speaks TLS: use https://\n";
+
 /// A bound listener.
 pub(crate) enum Listener {
-    Tcp(TcpListener, SocketAddr),
+    Tcp(TcpListener, SocketAddr, Option<TlsAcceptor>),
     Unix(UnixListener, PathBuf),
 }
 
 impl Listener {
     /// Binds an address of this machine.
-    pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn tcp(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self::Tcp(listener, address))
+        Ok(Self::Tcp(listener, address, tls))
     }
 
     /// Binds a socket in the file system, mode 0600. One that nobody listens on any more is replaced.
@@ -61,10 +73,18 @@ impl Listener {
         Ok(Self::Unix(listener, path.to_owned()))
     }
 
-    /// Where it is reached.
+    /// Where it is reached from this machine.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Tcp(_, address) => format!("http://{address}"),
+            Self::Tcp(_, address, tls) => {
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                let here = match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                    ip => ip,
+                };
+                format!("{scheme}://{}", SocketAddr::new(here, address.port()))
+            }
             Self::Unix(_, path) => format!("unix:{}", path.display()),
         }
     }
@@ -73,29 +93,44 @@ impl Listener {
     /// are gone.
     pub(crate) async fn serve(self, router: Router, closing: CancellationToken, connections: TaskTracker) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let crowd = Crowd::default();
         let accepting = async {
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let connection = Connection { router: router.clone(), closing: closing.clone() };
-                let task = match self.accept().await {
-                    Ok(Accepted::Tcp(stream, peer)) => {
-                        connections.spawn(connection.serve(stream, peer, place))
+                match self.accept().await {
+                    Ok(Accepted::Tcp(stream, peer, remote, tls)) => {
+                        // One address can't take all the places from the others.
+                        let Some(guest) = crowd.enter(remote.ip()) else { continue };
+                        connections.spawn(async move {
+                            match tls {
+                                None => connection.serve(Patient::new(stream, UNREAD_TIMEOUT), peer).await,
+                                Some(tls) => {
+                                    if let Some(stream) = shake_hands(&tls, stream).await {
+                                        connection.serve(stream, peer).await;
+                                    }
+                                }
+                            }
+                            drop((guest, place));
+                        });
                     }
                     Ok(Accepted::Unix(stream, peer)) => {
-                        connections.spawn(connection.serve(stream, peer, place))
+                        connections.spawn(async move {
+                            connection.serve(Patient::new(stream, UNREAD_TIMEOUT), peer).await;
+                            drop(place);
+                        });
                     }
                     Err(error) => {
                         tracing::warn!("a connection could not be accepted: {error}");
                         sleep(ACCEPT_PAUSE).await;
-                        continue;
                     }
-                };
-                drop(task);
+                }
             }
         };
         tokio::select! {
-            () = accepting => {}
+            biased;
             () = closing.cancelled() => {}
+            () = accepting => {}
         }
         if let Self::Unix(_, path) = &self {
             let _ = std::fs::remove_file(path);
@@ -104,24 +139,56 @@ impl Listener {
 
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener, local) => {
-                let (stream, _) = listener.accept().await?;
+            Self::Tcp(listener, _, tls) => {
+                let (stream, remote) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream, Peer::Tcp { local: *local }))
+                // An address of the fourth version may come in the clothes of the sixth.
+                let plain =
+                    |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+                let remote = plain(remote);
+                let peer = Peer::Tcp { local: plain(stream.local_addr()?), remote };
+                Ok(Accepted::Tcp(stream, peer, remote, tls.clone()))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let uid = stream.peer_cred()?.uid();
-                let trusted = uid == 0 || uid == nix::unistd::geteuid().as_raw();
-                Ok(Accepted::Unix(stream, Peer::Unix { trusted }))
+                let peer = Peer::Unix { trusted: trusted(stream.peer_cred()?.uid()) };
+                Ok(Accepted::Unix(stream, peer))
             }
         }
     }
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream, Peer),
+    Tcp(TcpStream, Peer, SocketAddr, Option<TlsAcceptor>),
     Unix(tokio::net::UnixStream, Peer),
+}
+
+/// Name of a user who may do everything with the state folder anyway: root and ourselves.
+fn trusted(uid: u32) -> Option<&'static str> {
+    static OURS: OnceLock<String> = OnceLock::new();
+    if uid == 0 {
+        return Some("root");
+    }
+    let ours = nix::unistd::geteuid();
+    (uid == ours.as_raw()).then(|| {
+        let name = || nix::unistd::User::from_uid(ours).ok().flatten().map(|user| user.name);
+        OURS.get_or_init(|| name().unwrap_or_else(|| uid.to_string())).as_str()
+    })
+}
+
+async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<Patient<TcpStream>>> {
+    let accept = tls.accept(Patient::new(stream, UNREAD_TIMEOUT)).into_fallible();
+    match timeout(HANDSHAKE_TIMEOUT, accept).await.ok()? {
+        Ok(stream) => Some(stream),
+        Err((error, mut stream)) => {
+            tracing::debug!("a TLS handshake failed: {error}");
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            if matches!(cause, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))) {
+                let _ = timeout(HANDSHAKE_TIMEOUT, stream.write_all(SPEAKS_TLS)).await;
+            }
+            None
+        }
+    }
 }
 
 struct Connection {
@@ -130,8 +197,8 @@ struct Connection {
 }
 
 impl Connection {
-    /// Serves one connection; its place is free again when this ends.
-    async fn serve<S>(self, stream: S, peer: Peer, _place: tokio::sync::OwnedSemaphorePermit)
+    /// Serves one connection to its end.
+    async fn serve<S>(self, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -146,9 +213,11 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_header_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT)), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         tokio::select! {
+            biased;
             ended = connection.as_mut() => { let _ = ended; }
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();

@@ -30,6 +30,8 @@ use crate::limits::PROBE_SERIES_MAX;
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// `reason` of a run that health ended.
 const RUNNING_HEALTH: &str = "running_health";
+/// `reason` of a run that another gate ended which is also asked during a run.
+const RUNNING_GUARD: &str = "running_guardrail";
 /// `reason` of a run whose steady state did not hold before the start.
 const BASELINE: &str = "baseline";
 
@@ -91,6 +93,8 @@ pub(crate) struct Metrics {
     probe_series: Mutex<BTreeSet<ProbeLabels>>,
     recovery: Histograms,
     detection: Histograms,
+    lever_engaged: Gauge,
+    agents_connected: Gauge,
 }
 
 impl Metrics {
@@ -110,6 +114,8 @@ impl Metrics {
             probe_series: Mutex::default(),
             recovery: Family::new_with_constructor(SLOW),
             detection: Family::new_with_constructor(SLOW),
+            lever_engaged: Gauge::default(),
+            agents_connected: Gauge::default(),
         };
         metrics.register();
         metrics.begin_at_zero();
@@ -167,12 +173,24 @@ impl Metrics {
             "From the first active fault to the first measurement that did not pass",
             self.detection.clone(),
         );
+        registry.register(
+            "chaos_safety_lever_engaged",
+            "Whether the safety lever is engaged (1), so that nothing runs",
+            self.lever_engaged.clone(),
+        );
+        registry.register(
+            "chaos_agents_connected",
+            "Hosts whose agents are connected, the host of the service left out",
+            self.agents_connected.clone(),
+        );
     }
 
     /// A rate needs a zero to begin with, so what can be counted is there before it happens.
     fn begin_at_zero(&self) {
         for kind in FaultKind::ALL {
-            for status in [Status::Completed, Status::Stopped, Status::Blocked, Status::Error] {
+            for status in
+                [Status::Completed, Status::Stopped, Status::Blocked, Status::Cancelled, Status::Error]
+            {
                 let labels = TypeAndStatus { r#type: kind.to_string(), status: status.to_string() };
                 drop(self.experiments.get_or_create(&labels));
             }
@@ -184,15 +202,21 @@ impl Metrics {
             }
             drop(self.detection.get_or_create(&of_type(kind)));
         }
-        let gates =
-            [Gate::MaxAffected, Gate::LastReadyInstance, Gate::UnmanagedKill, Gate::Health].map(Gate::name);
-        for reason in gates.into_iter().chain([RUNNING_HEALTH, BASELINE]) {
+        for reason in Gate::ALL.map(Gate::name).into_iter().chain([RUNNING_HEALTH, RUNNING_GUARD, BASELINE]) {
             drop(self.threshold_violations.get_or_create(&Reason { reason: reason.to_owned() }));
         }
     }
 
     /// The text that Prometheus reads, with what is true now.
-    pub(crate) fn encode(&self, active: &[RunSnapshot], score: Option<f64>) -> Result<String, fmt::Error> {
+    pub(crate) fn encode(
+        &self,
+        active: &[RunSnapshot],
+        score: Option<f64>,
+        lever_engaged: bool,
+        agents_connected: usize,
+    ) -> Result<String, fmt::Error> {
+        self.agents_connected.set(i64::try_from(agents_connected).unwrap_or(i64::MAX));
+        self.lever_engaged.set(i64::from(lever_engaged));
         self.health_score.set(score.unwrap_or(f64::NAN));
         for kind in FaultKind::ALL {
             let count: usize = active.iter().map(|snapshot| count_active(snapshot, kind)).sum();

@@ -5,15 +5,20 @@
 use std::collections::BTreeSet;
 
 use chaos_api::{CreateQuery, DryRun, Problem, ProblemCode};
+use chaos_core::access::Permission;
 use chaos_core::journal::RunHeader;
 use chaos_core::port::Clock;
 use chaos_core::run::Failure;
 use chaos_core::safety::Override;
-use chaos_core::spec::{DocumentError, Experiment, ShortRequest, parse_documents, parse_value, plain_values};
+use chaos_core::spec::{
+    DocumentError, Experiment, HostTarget, Select, ShortRequest, Target, parse_documents, parse_value,
+    plain_values,
+};
 use chaos_core::text::nearest;
-use chaos_engine::resolve;
 
+use crate::access::Caller;
 use crate::app::App;
+use crate::config::FileConfig;
 use crate::error::ApiError;
 use crate::extract;
 use crate::random;
@@ -21,45 +26,57 @@ use crate::random;
 /// Keys that only a full document has.
 const DOCUMENT_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
-impl App {
-    /// The one document of a body.
-    pub(crate) fn document(&self, text: &str, namespace: Option<&str>) -> Result<Experiment, ApiError> {
-        let mut values = plain_values(text)?;
-        if values.len() > 1 {
-            return Err(ApiError::from(DocumentError {
-                document: 1,
-                path: String::new(),
-                value: None,
-                problem: format!("the body has {} documents", values.len()),
-                expected: Some("one for each request".into()),
-                nearest: None,
-            }));
-        }
-        let value = values.swap_remove(0);
-        if DOCUMENT_KEYS.iter().any(|key| value.get(key).is_some()) {
-            let mut documents = parse_documents(text).map_err(Problem::invalid)?;
-            let document = documents.swap_remove(0);
-            return match namespace {
-                Some(other) if other != document.metadata.namespace => Err(ApiError::bad_request(format!(
-                    "the query says namespace {other:?}, the document {:?}",
-                    document.metadata.namespace
-                ))),
-                _ => Ok(document),
-            };
-        }
-        let mut short: ShortRequest = parse_value(value)?;
-        short.namespace = short.namespace.or_else(|| namespace.map(str::to_owned));
-        short.target_app.get_or_insert_with(|| self.config.target_app().to_owned());
-        Ok(short.into_experiment()?)
+/// The one document of a body; what a short form leaves out comes from the query and the configuration.
+pub(crate) fn document(
+    text: &str,
+    namespace: Option<&str>,
+    config: &FileConfig,
+) -> Result<Experiment, ApiError> {
+    let mut values = plain_values(text)?;
+    if values.len() > 1 {
+        return Err(ApiError::from(DocumentError {
+            document: 1,
+            path: String::new(),
+            value: None,
+            problem: format!("the body has {} documents", values.len()),
+            expected: Some("one for each request".into()),
+            nearest: None,
+        }));
     }
+    let value = values.swap_remove(0);
+    if DOCUMENT_KEYS.iter().any(|key| value.get(key).is_some()) {
+        let mut documents = parse_documents(text).map_err(Problem::invalid)?;
+        let document = documents.swap_remove(0);
+        return match namespace {
+            Some(other) if other != document.metadata.namespace => Err(ApiError::bad_request(format!(
+                "the query says namespace {other:?}, the document {:?}",
+                document.metadata.namespace
+            ))),
+            _ => Ok(document),
+        };
+    }
+    let mut short: ShortRequest = parse_value(value)?;
+    short.namespace = short.namespace.or_else(|| namespace.map(str::to_owned));
+    short.target_app.get_or_insert_with(|| config.target_app().to_owned());
+    Ok(short.into_experiment()?)
+}
 
+impl App {
     /// What is known of a run before its first event.
-    pub(crate) fn header(&self, experiment: Experiment, query: &CreateQuery) -> Result<RunHeader, ApiError> {
+    pub(crate) fn header(
+        &self,
+        caller: &Caller,
+        experiment: Experiment,
+        query: &CreateQuery,
+    ) -> Result<RunHeader, ApiError> {
         let random = |error: std::io::Error| ApiError::internal("no randomness", &error);
         let overrides = overrides(query.overrides.as_deref())?;
         let reason = extract::reason(query.reason.clone(), "")?;
-        if !overrides.is_empty() && reason.is_empty() {
-            return Err(ApiError::bad_request("an override needs a reason: add `reason=…`"));
+        if !overrides.is_empty() {
+            caller.require(Permission::Override)?;
+            if reason.is_empty() {
+                return Err(ApiError::bad_request("an override needs a reason: add `reason=…`"));
+            }
         }
         let seed = match experiment.spec.target.seed {
             Some(seed) => seed,
@@ -71,6 +88,8 @@ impl App {
             threshold: experiment.spec.safety.threshold.unwrap_or_else(|| self.config.threshold()),
             overrides,
             reason: Some(reason).filter(|reason| !reason.is_empty()),
+            actor: caller.actor.clone(),
+            lenient: query.lenient == Some(true),
             owner: self.owner,
             created_at: self.clock().now(),
             experiment,
@@ -79,7 +98,7 @@ impl App {
 
     /// What a start would do; changes and writes nothing.
     pub(crate) async fn dry_run(&self, header: RunHeader) -> Result<DryRun, ApiError> {
-        let resolution = resolve(self.engine.ports(), &header).await.map_err(not_resolved)?;
+        let resolution = self.engine.look(&header).await.map_err(not_resolved)?;
         let mut plan = header.experiment;
         plan.spec.target.seed = Some(header.seed);
         plan.spec.safety.threshold = Some(header.threshold);
@@ -90,6 +109,11 @@ impl App {
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.engine.ports().clock.as_ref()
     }
+}
+
+/// All of what a way to name processes matches, on these hosts.
+pub(crate) fn target_of(host: HostTarget, hosts: Vec<String>) -> Target {
+    Target { host: Some(host), hosts, kubernetes: None, select: Select::default(), seed: None }
 }
 
 /// Why a target could not be resolved, as a problem.

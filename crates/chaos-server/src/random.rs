@@ -1,10 +1,11 @@
 //! Randomness of the system.
 //!
-//! Owns the only reads of it: ids of runs, seeds of choices, the token.
+//! Owns the only reads of it: ids of runs, seeds of choices, tokens.
 
 use std::fs::File;
 use std::io::{self, Read};
 
+use chaos_core::audit::hex;
 use chaos_core::run::RunId;
 
 /// Seeds stay below 2^53, so that every reader of JSON keeps them exactly.
@@ -27,10 +28,5 @@ pub(crate) fn seed() -> io::Result<u64> {
 
 /// An id for a run.
 pub(crate) fn run_id() -> io::Result<RunId> {
-    Ok(RunId(hexadecimal(&bytes::<6>()?)))
-}
-
-/// Two digits for each byte.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(RunId(hex(&bytes::<6>()?)))
 }

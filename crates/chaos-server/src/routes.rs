@@ -3,31 +3,41 @@
 //!
 //! Owns the pairing of operations and handlers.
 
+mod agents;
+mod approve;
+mod audit;
 mod create;
 mod events;
 mod experiments;
+mod incidents;
+mod lever;
 mod runs;
 mod service;
 mod stop;
 mod system;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, Uri};
+use axum::body::Body;
+use axum::http::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use chaos_api::{Operation, ProblemCode};
 
-use crate::access::guard;
+use crate::access::enforce::{Gate, enforce};
+use crate::access::{guard, reader};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// Every route, behind the checks on who may call.
+/// Every route, behind the checks on who may call: those of its operation, and those of every request.
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new();
     for operation in Operation::ALL {
-        router = router.route(operation.path(), handler(operation));
+        let gate = Gate { app: Arc::clone(app), operation };
+        let handler = handler(operation).route_layer(from_fn_with_state(gate, enforce));
+        router = router.route(operation.path(), handler);
     }
     router
         .fallback(no_route)
@@ -53,6 +63,20 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
         Operation::GetSystemHealth => get(system::health),
         Operation::ListFaults => get(system::faults),
         Operation::PreviewTargets => get(system::targets),
+        Operation::GetLever => get(lever::show),
+        Operation::SetLever => put(lever::set),
+        Operation::ApproveExperiment => post(approve::approve),
+        Operation::ListTokens => get(tokens::list),
+        Operation::CreateToken => post(tokens::create),
+        Operation::RotateToken => post(tokens::rotate),
+        Operation::RevokeToken => delete(tokens::revoke),
+        Operation::ListAudit => get(audit::list),
+        Operation::VerifyAudit => get(audit::verify),
+        Operation::ListIncidents => get(incidents::list),
+        Operation::GetIncident => get(incidents::one),
+        Operation::CloseIncident => post(incidents::close),
+        Operation::ListAgents => get(agents::list),
+        Operation::ConnectAgent => get(agents::connect),
         Operation::GetLive => get(service::live),
         Operation::GetReady => get(service::ready),
         Operation::GetMetrics => get(service::metrics),
@@ -60,10 +84,15 @@ fn handler(operation: Operation) -> MethodRouter<Arc<App>> {
     }
 }
 
-async fn no_route(uri: Uri) -> ApiError {
-    ApiError::not_found(format!("no route {}; every route is in /openapi.json", uri.path()))
+async fn no_route(request: Request<Body>) -> ApiError {
+    let path = request.uri().path();
+    let missing = || ApiError::not_found(format!("no route {path}; every route is in /openapi.json"));
+    reader(&request).err().unwrap_or_else(missing)
 }
 
-async fn no_method(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(ProblemCode::MethodNotAllowed, format!("{method} is not allowed on {}", uri.path()))
+async fn no_method(request: Request<Body>) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    let detail = format!("{method} is not allowed on {path}");
+    let refused = || ApiError::new(ProblemCode::MethodNotAllowed, detail);
+    reader(&request).err().unwrap_or_else(refused)
 }

@@ -1,11 +1,14 @@
 //! Composition: what starts in which order, and how it ends.
 //!
 //! ```text
-//! lock ▶ token ▶ what the dead left is undone ▶ journal ▶ their runs are closed ▶ engine ▶ listener ▶ address is told
-//! runs end and are undone ▶ streams and connections end ▶ journal is closed ▶ lock is given back
+//! lock ▶ token ▶ what the dead left is undone ▶ journal ▶ lever, tokens ▶ listener ▶ hub, agent of this process
+//!   ▶ engine ▶ their runs are taken up ▶ address is told
+//! runs end and are undone ▶ links to agents end ▶ calls and streams end ▶ connections end ▶ journal is closed ▶ lock is given back
 //! ```
 //!
 //! Owns that order.
+
+mod ports;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,29 +17,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaos_api::ServerInfo;
-use chaos_core::port::{InjectionReport, Node, Owner, SignalSource, StoreError};
-use chaos_core::run::{InjectionId, RunId};
-use chaos_core::safety::Signal;
+use chaos_core::port::{InjectionReport, Node, Owner, StoreError};
+use chaos_core::run::{InjectionId, RunId, Stop, StopCause};
 use chaos_core::spec::DocumentError;
-use chaos_engine::{Engine, Limits, Ports, SystemClock, close_abandoned};
-use chaos_probes::{Probes, ProbesConfig, PrometheusSignals, SignalsError};
+use chaos_engine::{Engine, Limits};
+use chaos_probes::SignalsError;
 use chaos_store::SqlStore;
-use futures_util::future::{BoxFuture, FutureExt};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agents::Agents;
 use crate::app::{App, Parts};
 use crate::config::FileConfig;
+use crate::lever::LeverState;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::listen::Listener;
 use crate::lock::{LockError, OwnerInfo, StateLock};
+use crate::rate::Rates;
+use crate::tls::{Certificates, RENEW_EVERY, TlsConfig, TlsError};
 use crate::token::{self, Token, TokenError};
-use crate::{metrics, routes};
+use crate::tokens::Tokens;
+use crate::{incidents, metrics, retention, routes, tls};
 
 /// Name of the journal below the state folder.
-const JOURNAL_FILE: &str = "journal.db";
+pub(crate) const JOURNAL_FILE: &str = "journal.db";
 /// Time between two looks whether the last run has left the engine.
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// The version that is told.
@@ -53,20 +60,62 @@ pub enum Listen {
 
 /// Everything that a service is made of.
 pub struct ServerConfig {
-    /// Folder of journal, token, lock and undo records.
+    /// Folder of journal, token, lock, undo records and our own certificate authority.
     pub state_dir: PathBuf,
     /// Where it is reached.
     pub listen: Listen,
+    /// TLS; without it only addresses that nobody else reaches are listened on.
+    pub tls: Option<TlsConfig>,
+    /// Listens without TLS where others can read on the way: something in front of it speaks TLS, or nobody is there.
+    pub insecure_http: bool,
+    /// Names that others call it by: our own certificate is for them, and requests may have them as their host.
+    pub names: Vec<String>,
     /// What happens to faults when this process dies.
     pub owner: Owner,
     /// It stays, it is not here for one command.
     pub as_server: bool,
-    /// Target app, threshold, Prometheus, signals.
+    /// Target app, threshold, Prometheus, signals, rules, retention.
     pub config: FileConfig,
-    /// The token of callers over TCP; the state folder's, made when there is none, when absent.
+    /// URL of a PostgreSQL; a file below the state folder when absent.
+    pub database: Option<String>,
+    /// The token of this machine; the state folder's, made when there is none, when absent.
     pub token: Option<Token>,
-    /// Where faults are done.
-    pub node: Arc<dyn Node>,
+    /// How often somebody may call.
+    pub rates: Rates,
+    /// Where faults are done on this host; without it only on those of connected agents.
+    pub node: Option<Arc<dyn Node>>,
+}
+
+impl ServerConfig {
+    /// A server with everything as it is without configuration.
+    pub fn new(state_dir: PathBuf, listen: Listen, node: Arc<dyn Node>) -> Self {
+        Self {
+            state_dir,
+            listen,
+            tls: None,
+            insecure_http: false,
+            names: Vec::new(),
+            owner: Owner::Server,
+            as_server: true,
+            config: FileConfig::default(),
+            database: None,
+            token: None,
+            rates: Rates::default(),
+            node: Some(node),
+        }
+    }
+
+    /// Others can reach it, and could read what is said.
+    fn is_exposed(&self) -> Option<SocketAddr> {
+        match self.listen {
+            Listen::Tcp(address)
+                if !address.ip().is_loopback() && self.tls.is_none() && !self.insecure_http =>
+            {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a service did not start. Nothing is left behind.
@@ -101,14 +150,18 @@ pub enum StartError {
         /// The cause.
         reason: String,
     },
-    /// An address that others can reach.
+    /// An address that others can reach, without TLS.
     #[error(
-        "cannot listen on {address}: without authentication only this machine may call; expected 127.0.0.1 or [::1]"
+        "cannot listen on {address}: others can reach it, and without TLS could read tokens on the way; expected \
+         127.0.0.1 or [::1], or a certificate, or our own authority, or an explicit insecure HTTP"
     )]
     NotLoopback {
         /// What was asked for.
         address: SocketAddr,
     },
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address can't be used.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -159,15 +212,13 @@ pub struct RunningServer {
 /// # Errors
 /// [`StartError`]; nothing is left behind.
 pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
-    if let Listen::Tcp(address) = config.listen
-        && !address.ip().is_loopback()
-    {
+    if let Some(address) = config.is_exposed() {
         return Err(StartError::NotLoopback { address });
     }
     config.config.check().map_err(StartError::Config)?;
     raise_open_files();
-    let prometheus = signals(&config.config)?;
-    let mut lock = blocking({
+    let prometheus = ports::prometheus(&config.config)?;
+    let lock = blocking({
         let state_dir = config.state_dir.clone();
         move || StateLock::acquire(&state_dir)
     })
@@ -176,45 +227,40 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         Some(token) => token,
         None => token::load_or_create(&config.state_dir)?,
     };
+    let certificates = certificates(&config)?;
+    let acceptor = certificates.clone().map(Certificates::acceptor).transpose()?;
     let swept = sweep(&config).await?;
-    let store = Arc::new(SqlStore::open(&config.state_dir.join(JOURNAL_FILE)).await?);
-    close_runs_of_the_dead(&store, &swept).await?;
-    let listener = bind(&config.listen).await?;
-    let ports = Ports {
-        node: Arc::clone(&config.node),
-        prober: Arc::new(Probes::new(ProbesConfig { prometheus: config.config.safety.prometheus.clone() })),
-        signals: match &prometheus {
-            Some(signals) => Arc::clone(signals) as _,
-            None => Arc::new(NoSignals),
-        },
-        store: Arc::clone(&store) as _,
-        clock: Arc::new(SystemClock::default()),
-    };
-    let info = ServerInfo {
-        version: VERSION.to_owned(),
-        pid: std::process::id(),
-        started_as_server: config.as_server,
-    };
+    let store = Arc::new(match &config.database {
+        Some(url) => SqlStore::open_url(url).await?,
+        None => SqlStore::open(&config.state_dir.join(JOURNAL_FILE)).await?,
+    });
+    let (lever, tokens) =
+        (Arc::new(LeverState::load(Arc::clone(&store)).await?), Tokens::load(&store).await?);
+    let listener = bind(&config.listen, acceptor).await?;
+    let limits = Limits::default();
+    let agents = Agents::start(config.node.clone(), swept.clone(), VERSION, limits.lease).await;
+    let ports = ports::ports(&config, Arc::new(agents.hub.clone()), &store, &lever, prometheus.clone());
     let parts = Parts {
-        engine: Engine::new(ports, Limits::default()),
+        engine: Engine::new(ports, limits),
+        agents,
         store,
-        config: config.config,
+        info: ServerInfo {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            started_as_server: config.as_server,
+        },
         prometheus,
         owner: config.owner,
-        info,
         token,
+        tokens,
+        names: config.names,
+        rates: config.rates,
+        lever,
+        config: config.config,
         state_dir: config.state_dir,
     };
     let app = Arc::new(App::new(parts));
-    let address = listener.address();
-    let owner = OwnerInfo {
-        pid: app.info.pid,
-        address: address.clone(),
-        as_server: config.as_server,
-        version: VERSION.into(),
-    };
-    lock.announce(&owner).map_err(|source| StartError::Listen { address: address.clone(), source })?;
-    Ok(serve(app, listener, lock, address, swept))
+    serve(app, listener, lock, swept, certificates).await
 }
 
 /// Lets this process open as many files as it may: a target that hangs holds a connection for each request of a load
@@ -226,19 +272,56 @@ fn raise_open_files() {
     }
 }
 
-fn serve(
+/// Takes up the runs of the dead, says where it is reached, and answers.
+async fn serve(
     app: Arc<App>,
     listener: Listener,
-    lock: StateLock,
-    address: String,
+    mut lock: StateLock,
     swept: Vec<InjectionReport>,
-) -> RunningServer {
+    certificates: Option<Arc<Certificates>>,
+) -> Result<RunningServer, StartError> {
     let (closing, connections) = (CancellationToken::new(), TaskTracker::new());
-    let bus = app.engine.subscribe();
-    let counting = tokio::spawn(metrics::feed::run(Arc::clone(&app), bus));
-    let serving = tokio::spawn(listener.serve(routes::router(&app), closing.clone(), connections.clone()));
+    // Whoever listens to the bus does so before the first run is on it.
+    let mut tasks = vec![
+        tokio::spawn(metrics::feed::run(Arc::clone(&app), app.engine.subscribe())),
+        tokio::spawn(incidents::run(Arc::clone(&app), app.engine.subscribe())),
+    ];
+    take_up_runs_of_the_dead(&app).await?;
+    let address = listener.address();
+    let owner = OwnerInfo {
+        pid: app.info.pid,
+        address: address.clone(),
+        as_server: app.info.started_as_server,
+        version: VERSION.into(),
+    };
+    lock.announce(&owner).map_err(|source| StartError::Listen { address: address.clone(), source })?;
+    app.store.announce(&address).await?;
+    tasks.push(tokio::spawn(retention::run(Arc::clone(&app))));
+    if let Some(certificates) = certificates {
+        tasks.push(tokio::spawn(renew(certificates, closing.clone())));
+    }
+    tasks.push(tokio::spawn(listener.serve(routes::router(&app), closing.clone(), connections.clone())));
     tracing::info!(%address, "listening");
-    RunningServer { address, swept, app, lock, closing, connections, tasks: vec![counting, serving] }
+    Ok(RunningServer { address, swept, app, lock, closing, connections, tasks })
+}
+
+async fn renew(certificates: Arc<Certificates>, closing: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => return,
+            () = sleep(RENEW_EVERY) => {}
+        }
+        let certificates = Arc::clone(&certificates);
+        blocking(move || certificates.renew()).await;
+    }
+}
+
+/// The certificate, when there is TLS.
+fn certificates(config: &ServerConfig) -> Result<Option<Arc<Certificates>>, StartError> {
+    let (Some(tls), Listen::Tcp(address)) = (&config.tls, &config.listen) else { return Ok(None) };
+    let names = tls::names(address.ip(), &config.names);
+    Ok(Some(Certificates::load(tls, &config.state_dir, names)?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -259,9 +342,9 @@ async fn sweep(config: &ServerConfig) -> Result<Vec<InjectionReport>, StartError
     Ok(swept)
 }
 
-async fn bind(listen: &Listen) -> Result<Listener, StartError> {
+async fn bind(listen: &Listen, tls: Option<TlsAcceptor>) -> Result<Listener, StartError> {
     match listen {
-        Listen::Tcp(address) => Listener::tcp(*address)
+        Listen::Tcp(address) => Listener::tcp(*address, tls)
             .await
             .map_err(|source| StartError::Listen { address: address.to_string(), source }),
         Listen::Unix(path) => Listener::unix(path)
@@ -269,35 +352,30 @@ async fn bind(listen: &Listen) -> Result<Listener, StartError> {
     }
 }
 
-async fn close_runs_of_the_dead(store: &SqlStore, swept: &[InjectionReport]) -> Result<(), StartError> {
-    let clock = SystemClock::default();
-    for (header, records) in store.unfinished().await? {
+/// They go on where their hosts still hold every fault, and are undone and closed else.
+async fn take_up_runs_of_the_dead(app: &App) -> Result<(), StoreError> {
+    let unfinished = app.store.unfinished().await?;
+    app.agents.settle(unfinished.iter().map(|(header, _)| header.run.clone()).collect());
+    for (header, records) in unfinished {
+        let run = header.run.clone();
         // A journal that can't be read is no reason not to start: the faults are undone by their own records.
-        match close_abandoned(store, &clock, &header, &records, swept).await {
-            Ok(summary) => tracing::warn!(run = %summary.run, "a run of a process that died was closed"),
-            Err(error) => tracing::error!(run = %header.run, "{error}"),
+        match app.engine.adopt(header, &records).await {
+            Ok(_) => tracing::warn!(%run, "a run of a process that died was taken up"),
+            Err(error) => {
+                tracing::error!(%run, "{error}");
+                // Nobody drives it: what agents hold of it is undone.
+                app.agents.hub.release(&run).await;
+            }
         }
+    }
+    let lever = app.lever.now();
+    if lever.engaged {
+        let reason = format!("{} engaged the safety lever: {}", lever.actor, lever.reason);
+        let engine = app.engine.clone();
+        // Nobody waits for it: whoever starts the service wants to talk to it.
+        app.calls.spawn(async move { engine.stop_all(&Stop { cause: StopCause::Lever, reason }).await });
     }
     Ok(())
-}
-
-/// The configured signals; `None` without any.
-fn signals(config: &FileConfig) -> Result<Option<Arc<PrometheusSignals>>, StartError> {
-    match &config.safety.prometheus {
-        Some(url) if !config.safety.signals.is_empty() => {
-            Ok(Some(Arc::new(PrometheusSignals::new(url, config.safety.signals.clone())?)))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// No signal is declared: readiness alone is the health.
-struct NoSignals;
-
-impl SignalSource for NoSignals {
-    fn signals(&self) -> BoxFuture<'_, Vec<Signal>> {
-        async { Vec::new() }.boxed()
-    }
 }
 
 impl RunningServer {
@@ -335,10 +413,13 @@ impl RunningServer {
         if let Err(error) = blocking(move || chaos_agent::sweep::recover(&state_dir, false)).await {
             tracing::warn!(%error, "what is left of dead fault processes can't be looked for");
         }
+        self.app.agents.end().await;
         self.app.ended.cancel();
         self.closing.cancel();
         self.connections.close();
-        if timeout(DRAIN_TIMEOUT, self.connections.wait()).await.is_err() {
+        self.app.calls.close();
+        let done = async { tokio::join!(self.connections.wait(), self.app.calls.wait()) };
+        if timeout(DRAIN_TIMEOUT, done).await.is_err() {
             tracing::warn!("connections that did not end in time are dropped");
         }
         for task in self.tasks {

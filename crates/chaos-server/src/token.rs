@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use chaos_core::audit::hex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -88,7 +89,7 @@ pub fn load_or_create(state_dir: &Path) -> Result<Token, TokenError> {
         }
         return Ok(token);
     }
-    let secret = random::hexadecimal(&random::bytes::<TOKEN_BYTES>().map_err(failed("make", &path))?);
+    let secret = hex(&random::bytes::<TOKEN_BYTES>().map_err(failed("make", &path))?);
     write(&path, &secret).map_err(failed("write", &path))?;
     Ok(Token(secret))
 }

@@ -4,10 +4,11 @@
 
 use chaos_api::{ExperimentDetail, ExperimentRecord, RunDetail};
 use chaos_core::journal::{Record, RunHeader, RunSummary};
+use chaos_core::port::StoreError;
 use chaos_core::run::{Phase, RunId, RunState};
 use chaos_core::spec::{Experiment, ExperimentKey};
 use chaos_engine::RunSnapshot;
-use chaos_store::{ExperimentRow, PAGE_MAX};
+use chaos_store::{ExperimentLine, ExperimentRow, PAGE_MAX};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -25,20 +26,40 @@ impl App {
     }
 
     /// A row of a list.
-    pub(crate) fn record(&self, row: &ExperimentRow, active: &[RunSnapshot]) -> ExperimentRecord {
-        // The end of a run is on disk, and may be known, a moment before the engine shows it.
-        let ended = row
-            .latest
-            .as_ref()
-            .filter(|summary| summary.phase == Phase::Finished)
-            .map(|summary| &summary.run);
-        let of_row = |snapshot: &&RunSnapshot| {
-            snapshot.header.key() == row.key && ended.is_none_or(|run| *run != snapshot.header.run)
-        };
-        let snapshot = active.iter().find(of_row);
-        let latest = snapshot.map(|snapshot| &snapshot.summary).or(row.latest.as_ref());
-        let latest = latest.map(|summary| self.until_now(summary.clone()));
+    pub(crate) fn record_of_line(&self, line: &ExperimentLine, active: &[RunSnapshot]) -> ExperimentRecord {
+        let registered = ExperimentRecord::registered(
+            line.key.clone(),
+            line.kind.clone(),
+            line.target.clone(),
+            line.labels.clone(),
+            line.registered_at,
+        );
+        match self.latest(&line.key, line.latest.as_ref(), active) {
+            Some(latest) => registered.with_run(&latest),
+            None => registered,
+        }
+    }
+
+    /// The same of an experiment with its document.
+    fn record(&self, row: &ExperimentRow, active: &[RunSnapshot]) -> ExperimentRecord {
+        let latest = self.latest(&row.key, row.latest.as_ref(), active);
         ExperimentRecord::of(&row.document, row.registered_at, latest.as_ref())
+    }
+
+    /// The latest run: as the engine has it when it is active, else as it is on disk. The end of a run is on disk, and
+    /// may be known, a moment before the engine shows it.
+    fn latest(
+        &self,
+        key: &ExperimentKey,
+        stored: Option<&RunSummary>,
+        active: &[RunSnapshot],
+    ) -> Option<RunSummary> {
+        let ended = stored.filter(|summary| summary.phase == Phase::Finished).map(|summary| &summary.run);
+        let goes_on = |snapshot: &&RunSnapshot| {
+            snapshot.header.key() == *key && ended.is_none_or(|run| *run != snapshot.header.run)
+        };
+        let latest = active.iter().find(goes_on).map(|snapshot| &snapshot.summary).or(stored);
+        latest.map(|summary| self.until_now(summary.clone()))
     }
 
     /// A summary is of the latest record; the time of a run goes on meanwhile.
@@ -108,7 +129,7 @@ impl App {
     }
 
     /// A whole journal.
-    pub(crate) async fn journal(&self, run: &RunId) -> Result<Vec<Record>, ApiError> {
+    pub(crate) async fn journal(&self, run: &RunId) -> Result<Vec<Record>, StoreError> {
         let mut records: Vec<Record> = Vec::new();
         loop {
             let page =

@@ -15,3 +15,23 @@ pub(crate) fn failed(action: impl Into<String>, cause: impl Display) -> StoreErr
 pub(crate) fn refused(action: impl Into<String>, reason: impl Into<String>) -> StoreError {
     StoreError { action: action.into(), reason: reason.into(), conflict: true }
 }
+
+/// Why there is no connection that may write.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The database can't be reached, or does not do what it was asked.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Somebody else writes to it.
+    #[error("{0}")]
+    Owned(String),
+}
+
+impl ConnectError {
+    pub(crate) fn while_doing(self, action: impl Into<String>) -> StoreError {
+        match self {
+            Self::Database(error) => failed(action, error),
+            Self::Owned(reason) => refused(action, reason),
+        }
+    }
+}

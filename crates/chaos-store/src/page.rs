@@ -2,6 +2,7 @@
 //!
 //! Owns the order of lists and the statement for each filter. It never runs one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,6 +10,8 @@ use chaos_core::journal::{Record, RunSummary};
 use chaos_core::run::{RunId, Status};
 use chaos_core::spec::{Experiment, ExperimentKey};
 use jiff::Timestamp;
+
+use crate::dialect::plain;
 
 /// Part of a list.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +33,34 @@ pub struct ExperimentRow {
     pub registered_at: Timestamp,
     /// Its latest run, if it ever ran.
     pub latest: Option<RunSummary>,
+}
+
+/// An experiment as lists show it: without its document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExperimentLine {
+    /// Namespace and name.
+    pub key: ExperimentKey,
+    /// Its faults, as in [`RunSummary::kind`].
+    pub kind: String,
+    /// What it hits, in words, as in [`RunSummary::target`].
+    pub target: String,
+    /// Labels of the document.
+    pub labels: BTreeMap<String, String>,
+    /// When the document was registered, to the millisecond.
+    pub registered_at: Timestamp,
+    /// Its latest run, if it ever ran.
+    pub latest: Option<RunSummary>,
+}
+
+/// What an experiment hits, in words.
+pub(crate) fn target_of(experiment: &Experiment) -> String {
+    experiment.spec.target.host.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Labels of an experiment as JSON.
+pub(crate) fn labels_of(experiment: &Experiment) -> String {
+    // A map of texts is always JSON.
+    serde_json::to_string(&experiment.metadata.labels).unwrap_or_default()
 }
 
 /// A record with its place among the records of all runs.
@@ -134,7 +165,7 @@ impl Statement {
         for part in condition.split_inclusive('?') {
             self.text.push_str(part.trim_end_matches('?'));
             if let Some(value) = rest.next() {
-                self.values.push((*value).to_owned());
+                self.values.push(plain(value));
                 self.text.push_str(&format!("${}", self.values.len()));
             }
         }
@@ -144,18 +175,23 @@ impl Statement {
 /// The largest character: every name that starts with a prefix sorts before the prefix followed by it.
 const LAST: char = char::MAX;
 
+/// What a row of a list has: with the whole document, or as a line.
+pub(crate) const ROW_COLUMNS: &str = "e.namespace, e.name, e.document, e.registered_at, r.summary";
+pub(crate) const LINE_COLUMNS: &str =
+    "e.namespace, e.name, e.kind, e.target, e.labels, e.registered_at, r.summary";
+
 /// Experiments by name, then namespace, one row more than `limit` to know whether there are more.
 ///
 /// An index starts with each thing that can be asked for and goes on in the order of the list, so that a page is read
 /// from where the last one ended and nothing is sorted.
 pub(crate) fn list_statement(
+    columns: &str,
     filter: &ExperimentFilter,
     limit: usize,
     cursor: Option<&ExperimentCursor>,
 ) -> Statement {
-    let text = "SELECT e.namespace, e.name, e.document, e.registered_at, r.summary \
-                FROM experiments e LEFT JOIN runs r ON r.number = e.latest_run";
-    let mut statement = Statement { text: text.to_owned(), values: Vec::new() };
+    let text = format!("SELECT {columns} FROM experiments e LEFT JOIN runs r ON r.number = e.latest_run");
+    let mut statement = Statement { text, values: Vec::new() };
     if let Some(namespace) = &filter.namespace {
         statement.and("e.namespace = ?", &[namespace]);
     }

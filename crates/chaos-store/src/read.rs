@@ -2,6 +2,8 @@
 //!
 //! Owns how rows become values. It never changes anything: its connections can't.
 
+use std::sync::Arc;
+
 use chaos_core::journal::{Record, RunHeader, RunSummary};
 use chaos_core::port::StoreError;
 use chaos_core::run::RunId;
@@ -13,16 +15,19 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
+use crate::cache::{self, Lines};
+use crate::dialect::plain;
 use crate::error::failed;
 use crate::page::{
-    ExperimentCursor, ExperimentFilter, ExperimentRow, Page, RunCursor, StoredEvent, list_statement,
+    ExperimentCursor, ExperimentFilter, ExperimentLine, ExperimentRow, LINE_COLUMNS, Page, ROW_COLUMNS,
+    RunCursor, StoredEvent, list_statement,
 };
 use crate::{PAGE_BYTES_MAX, PAGE_MAX, SqlStore};
 
 type Statement<'q> = Query<'q, Any, AnyArguments>;
 
 /// Turns a row into a value and about how many bytes it takes; the text is what is attempted, for the error.
-type Decode<T> = fn(&str, &AnyRow) -> Result<(T, usize), StoreError>;
+pub(crate) type Decode<T> = fn(&str, &AnyRow) -> Result<(T, usize), StoreError>;
 
 pub(crate) const EXPERIMENT: &str = "SELECT e.namespace, e.name, e.document, e.registered_at, r.summary \
     FROM experiments e LEFT JOIN runs r ON r.number = e.latest_run WHERE e.namespace = $1 AND e.name = $2";
@@ -36,7 +41,11 @@ pub(crate) const RECORDS: &str = "SELECT record FROM records WHERE run_number = 
 pub(crate) const UNFINISHED: &str = "SELECT header, summary FROM runs WHERE finished = 0 ORDER BY number";
 pub(crate) const EVENTS: &str = "SELECT e.position, r.run, r.namespace, r.name, e.record \
     FROM records e JOIN runs r ON r.number = e.run_number WHERE e.position > $1 ORDER BY e.position LIMIT $2";
-const POSITION: &str = "SELECT position FROM journal WHERE id = 1";
+pub(crate) const OUTCOMES: &str =
+    "SELECT summary FROM runs WHERE finished = 1 AND target = $1 ORDER BY number DESC LIMIT $2";
+/// What was given out last: the journal has it when those records are gone.
+const POSITION: &str =
+    "SELECT position, (SELECT COALESCE(MAX(position), 0) FROM records) FROM journal WHERE id = 1";
 
 impl SqlStore {
     /// The experiment of that name.
@@ -45,7 +54,7 @@ impl SqlStore {
     /// When the database can't be read.
     pub async fn experiment(&self, key: &ExperimentKey) -> Result<Option<ExperimentRow>, StoreError> {
         let action = format!("read experiment {}/{}", key.namespace, key.name);
-        let statement = sqlx::query(EXPERIMENT).bind(key.namespace.clone()).bind(key.name.clone());
+        let statement = sqlx::query(EXPERIMENT).bind(plain(&key.namespace)).bind(plain(&key.name));
         Ok(self.rows(&action, statement, 1, experiment_row).await?.0.pop())
     }
 
@@ -61,15 +70,34 @@ impl SqlStore {
         cursor: Option<&ExperimentCursor>,
     ) -> Result<Page<ExperimentRow, ExperimentCursor>, StoreError> {
         let limit = page_limit(limit);
-        let statement = list_statement(filter, limit, cursor);
-        // The text is put together from constants; every value is bound.
-        let query = statement
-            .values
-            .into_iter()
-            .fold(sqlx::query(AssertSqlSafe(statement.text)), |query, value| query.bind(value));
-        let (items, more) = self.rows("list experiments", query, limit, experiment_row).await?;
+        let statement = list_statement(ROW_COLUMNS, filter, limit, cursor);
+        let (items, more) = self.rows("list experiments", query_of(statement), limit, experiment_row).await?;
         let next = items.last().filter(|_| more).map(|row| ExperimentCursor::after(&row.key));
         Ok(Page { items, next })
+    }
+
+    /// The same list without documents. A page of up to 100 rows is kept until something in it may have changed, so
+    /// asking often costs little; what another process writes to the same file appears within a second.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn lines(
+        &self,
+        filter: &ExperimentFilter,
+        limit: u32,
+        cursor: Option<&ExperimentCursor>,
+    ) -> Result<Arc<Page<ExperimentLine, ExperimentCursor>>, StoreError> {
+        let limit = page_limit(limit);
+        let read = async {
+            let statement = list_statement(LINE_COLUMNS, filter, limit, cursor);
+            let (items, more) = self.rows("list experiments", query_of(statement), limit, line_row).await?;
+            let next = items.last().filter(|_| more).map(|line| ExperimentCursor::after(&line.key));
+            Ok::<Lines, StoreError>(Arc::new(Page { items, next }))
+        };
+        if limit > cache::PAGE_ROWS_MAX {
+            return read.await;
+        }
+        self.lists.page(format!("{filter:?} {limit} {cursor:?}"), read).await
     }
 
     /// Runs of an experiment, the latest first, at most `limit` ([`PAGE_MAX`]).
@@ -85,8 +113,8 @@ impl SqlStore {
         let (limit, before) = (page_limit(limit), cursor.map_or(i64::MAX, |cursor| cursor.0));
         let action = format!("list the runs of {}/{}", key.namespace, key.name);
         let query = sqlx::query(RUNS)
-            .bind(key.namespace.clone())
-            .bind(key.name.clone())
+            .bind(plain(&key.namespace))
+            .bind(plain(&key.name))
             .bind(before)
             .bind(limit as i64 + 1);
         let (rows, more) = self
@@ -104,7 +132,7 @@ impl SqlStore {
     /// # Errors
     /// When the database can't be read.
     pub async fn run(&self, run: &RunId) -> Result<Option<(RunHeader, RunSummary)>, StoreError> {
-        let query = sqlx::query(RUN).bind(run.0.clone());
+        let query = sqlx::query(RUN).bind(plain(&run.0));
         Ok(self.rows(&format!("read run {run}"), query, 1, run_row).await?.0.pop())
     }
 
@@ -117,7 +145,7 @@ impl SqlStore {
         key: &ExperimentKey,
     ) -> Result<Option<(RunHeader, RunSummary)>, StoreError> {
         let action = format!("read the latest run of {}/{}", key.namespace, key.name);
-        let query = sqlx::query(LATEST_RUN).bind(key.namespace.clone()).bind(key.name.clone());
+        let query = sqlx::query(LATEST_RUN).bind(plain(&key.namespace)).bind(plain(&key.name));
         Ok(self.rows(&action, query, 1, run_row).await?.0.pop())
     }
 
@@ -128,7 +156,7 @@ impl SqlStore {
     /// When the database can't be read.
     pub async fn records(&self, run: &RunId, after: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
         let (action, limit) = (format!("read the journal of run {run}"), page_limit(limit));
-        let query = sqlx::query(RECORDS).bind(run.0.clone()).bind(number(after)).bind(limit as i64);
+        let query = sqlx::query(RECORDS).bind(plain(&run.0)).bind(number(after)).bind(limit as i64);
         let rows = self.rows(&action, query, limit, |action, row| {
             let text: String = column(action, row, 0)?;
             Ok((parse(action, &text)?, text.len()))
@@ -178,7 +206,22 @@ impl SqlStore {
         latest_position(&self.readers).await
     }
 
-    async fn all<T>(
+    /// Finished runs on a target, as [`RunSummary::target`] names it, the latest first, at most `limit`
+    /// ([`PAGE_MAX`]).
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn recent_outcomes(&self, target: &str, limit: usize) -> Result<Vec<RunSummary>, StoreError> {
+        let limit = rows_limit(limit);
+        let query = sqlx::query(OUTCOMES).bind(plain(target)).bind(limit as i64);
+        let rows = self.rows("read the latest outcomes of a target", query, limit, |action, row| {
+            let text: String = column(action, row, 0)?;
+            Ok((parse(action, &text)?, text.len()))
+        });
+        Ok(rows.await?.0)
+    }
+
+    pub(crate) async fn all<T>(
         &self,
         action: &str,
         query: Statement<'_>,
@@ -193,7 +236,7 @@ impl SqlStore {
     }
 
     /// At most `limit` rows and about [`PAGE_BYTES_MAX`], and whether there are more.
-    async fn rows<T>(
+    pub(crate) async fn rows<T>(
         &self,
         action: &str,
         query: Statement<'_>,
@@ -217,27 +260,42 @@ impl SqlStore {
 pub(crate) async fn latest_position(readers: &AnyPool) -> Result<u64, StoreError> {
     let action = "read the latest position";
     let row = sqlx::query(POSITION).fetch_one(readers).await.map_err(|error| failed(action, error))?;
-    let position: i64 = column(action, &row, 0)?;
-    u64::try_from(position).map_err(|error| failed(action, error))
+    let (remembered, latest): (i64, i64) = (column(action, &row, 0)?, column(action, &row, 1)?);
+    u64::try_from(remembered.max(latest)).map_err(|error| failed(action, error))
 }
 
 fn page_limit(limit: u32) -> usize {
     limit.clamp(1, PAGE_MAX) as usize
 }
 
+pub(crate) fn rows_limit(limit: usize) -> usize {
+    limit.clamp(1, PAGE_MAX as usize)
+}
+
+/// The text is put together from constants; every value is bound.
+fn query_of(statement: crate::page::Statement) -> Statement<'static> {
+    let query = sqlx::query(AssertSqlSafe(statement.text));
+    statement.values.into_iter().fold(query, |query, value| query.bind(value))
+}
+
 /// Nothing is stored beyond what a column holds, so a larger number finds what the largest does.
-fn number(value: u64) -> i64 {
+pub(crate) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn column<'r, T>(action: &str, row: &'r AnyRow, index: usize) -> Result<T, StoreError>
+pub(crate) fn column<'r, T>(action: &str, row: &'r AnyRow, index: usize) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
 {
     row.try_get(index).map_err(|error| failed(action, error))
 }
 
-fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T, StoreError> {
+/// Milliseconds since 1970.
+pub(crate) fn time(action: &str, row: &AnyRow, index: usize) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(column(action, row, index)?).map_err(|error| failed(action, error))
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(action: &str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| failed(action, format!("what is stored is not readable: {error}")))
 }
@@ -251,12 +309,28 @@ fn experiment_row(action: &str, row: &AnyRow) -> Result<(ExperimentRow, usize), 
     let key = ExperimentKey { namespace: column(action, row, 0)?, name: column(action, row, 1)? };
     let action = format!("{action}: {}/{}", key.namespace, key.name);
     let document: String = column(&action, row, 2)?;
-    let registered_at =
-        Timestamp::from_millisecond(column(&action, row, 3)?).map_err(|error| failed(&action, error))?;
+    let registered_at = time(&action, row, 3)?;
     let summary: Option<String> = column(&action, row, 4)?;
     let latest = summary.as_deref().map(|text| parse(&action, text)).transpose()?;
     let size = document.len() + summary.as_ref().map_or(0, String::len);
     Ok((ExperimentRow { key, document: parse(&action, &document)?, registered_at, latest }, size))
+}
+
+fn line_row(action: &str, row: &AnyRow) -> Result<(ExperimentLine, usize), StoreError> {
+    let key = ExperimentKey { namespace: column(action, row, 0)?, name: column(action, row, 1)? };
+    let action = format!("{action}: {}/{}", key.namespace, key.name);
+    let labels: String = column(&action, row, 4)?;
+    let summary: Option<String> = column(&action, row, 6)?;
+    let size = labels.len() + summary.as_ref().map_or(0, String::len);
+    let line = ExperimentLine {
+        key,
+        kind: column(&action, row, 2)?,
+        target: column(&action, row, 3)?,
+        labels: parse(&action, &labels)?,
+        registered_at: time(&action, row, 5)?,
+        latest: summary.as_deref().map(|text| parse(&action, text)).transpose()?,
+    };
+    Ok((line, size))
 }
 
 fn event_row(action: &str, row: &AnyRow) -> Result<(StoredEvent, usize), StoreError> {

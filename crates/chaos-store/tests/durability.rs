@@ -33,6 +33,8 @@ fn header(run: &str) -> RunHeader {
         threshold: 0.8,
         overrides: Default::default(),
         reason: None,
+        actor: Default::default(),
+        lenient: false,
         owner: Owner::Server,
         created_at: Timestamp::UNIX_EPOCH,
     }

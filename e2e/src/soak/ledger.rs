@@ -14,6 +14,11 @@ const RESIDUES_MAX: usize = 50;
 /// So much of a difference is shown where it is no residue.
 const TEXT_MAX: usize = 120;
 
+fn listed(counts: &BTreeMap<String, u32>) -> String {
+    let each: Vec<String> = counts.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+    each.join(", ")
+}
+
 /// When a difference was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum When {
@@ -27,7 +32,13 @@ pub(super) enum When {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     kills: BTreeMap<String, u32>,
+    /// The same kills by what was killed.
+    killed: BTreeMap<String, u32>,
+    /// Links that were cut or stopped, by how.
+    cuts: BTreeMap<String, u32>,
     healed: Vec<Duration>,
+    /// How long a fault outlasted its link.
+    outlasted: Vec<Duration>,
     slowest: String,
     residues: Vec<String>,
     /// How many of them were there before and after the next start.
@@ -37,8 +48,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn kill(&mut self, fault: &str) {
+    /// Something was killed during a fault.
+    pub(super) fn kill(&mut self, fault: &str, killed: impl ToString) {
         *self.kills.entry(fault.to_owned()).or_default() += 1;
+        *self.killed.entry(killed.to_string()).or_default() += 1;
+    }
+
+    /// A link was interrupted.
+    pub(super) fn cut(&mut self, how: &str) {
+        *self.cuts.entry(how.to_owned()).or_default() += 1;
     }
 
     pub(super) fn kills(&self) -> u32 {
@@ -52,6 +70,11 @@ impl Ledger {
             self.slowest = format!("{case}; the last to go: {}", last.join("; "));
         }
         self.healed.push(healing.took);
+    }
+
+    /// A fault whose link was cut was undone after so long.
+    pub(super) fn outlasted(&mut self, took: Duration) {
+        self.outlasted.push(took);
     }
 
     pub(super) fn swept(&mut self, differences: &[Difference]) {
@@ -98,6 +121,10 @@ impl Ledger {
         for (fault, kills) in &self.kills {
             println!("{fault}: {kills} kills");
         }
+        println!("killed: {}", listed(&self.killed));
+        if !self.cuts.is_empty() {
+            println!("links: {}", listed(&self.cuts));
+        }
         for (kind, count) in &self.swept {
             println!("for recover to sweep: {count} × {kind}");
         }
@@ -110,6 +137,9 @@ impl Ledger {
         };
         println!("time to heal: p50 {} ms, p99 {} ms, max {} ms", at(0.5), at(0.99), at(1.0));
         println!("slowest to heal: {}", self.slowest);
+        for took in &self.outlasted {
+            println!("undone {:.1} s after its link was cut", took.as_secs_f64());
+        }
         println!("soak: {} kills, {} residues", self.kills(), self.residues.len());
         if self.residues.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,4 +1,4 @@
-//! The three kinds of owner that a run can have in a soak: a bare node, a command line, a server.
+//! The three kinds of owner that a run on this host can have in a soak: a bare node, a command line, a server.
 //!
 //! Owns their start and the wait for their end. It never kills before their time is over.
 
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long a server may take to accept.
 const SERVER_READY_WITHIN: Duration = Duration::from_secs(10);
 /// Where a server of the soak listens: the room has this port to itself.
-const LISTEN: &str = "127.0.0.1:8081";
+pub(super) const LISTEN: &str = "127.0.0.1:8081";
 
 /// Kinds of owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct Plan<'a> {
     pub(super) chaos: &'a Path,
     pub(super) state: PathBuf,
     pub(super) house: &'a House,
+    /// The host that has it; this one when absent.
+    pub(super) host: Option<&'a str>,
     pub(super) pick: usize,
     pub(super) faults: Vec<Fault>,
     pub(super) duration: Duration,
@@ -57,13 +59,17 @@ impl Plan<'_> {
                 Ok(Started { children: vec![run.spawn().context("starting chaos run")?] })
             }
             Kind::Serve => {
-                let server = serve(self.chaos, &self.state)?;
-                let file = self.document()?;
-                let mut run = chaos(self.chaos, &self.state);
-                run.args(["run", "--quiet", "-f"]).arg(file);
-                Ok(Started { children: vec![server, run.spawn().context("starting chaos run")?] })
+                let server = serve(self.chaos, &self.state, &[])?;
+                Ok(Started { children: vec![server, self.watch()?] })
             }
         }
+    }
+
+    /// A command line that starts the run on a server and watches it.
+    pub(super) fn watch(&self) -> Result<Child> {
+        let mut run = chaos(self.chaos, &self.state);
+        run.args(["run", "--quiet", "-f"]).arg(self.document()?);
+        run.spawn().context("starting chaos run")
     }
 
     fn node(&self) -> Result<Started> {
@@ -90,10 +96,11 @@ impl Plan<'_> {
         }
         let document = format!(
             "apiVersion: chaos.engineering/v1\nkind: Experiment\nmetadata: {{ name: {} }}\nspec:\n  \
-             target:\n    {}\n    select: one\n    seed: {}\n  faults:\n{faults}  duration: {}ms\n  \
+             target:\n    {}\n    hosts: [{}]\n    select: one\n    seed: {}\n  faults:\n{faults}  duration: {}ms\n  \
              safety: {{ threshold: 0.1 }}\n  recovery: {{ timeout: 5s, hold: 0s }}\n",
             self.name,
             self.house.target_yaml(),
+            self.host.unwrap_or_default(),
             self.pick,
             self.duration.as_millis(),
         );
@@ -125,9 +132,9 @@ impl Started {
 }
 
 /// Starts a server, and waits until it accepts or has ended.
-pub(super) fn serve(program: &Path, state: &Path) -> Result<Child> {
+pub(super) fn serve(program: &Path, state: &Path, options: &[&str]) -> Result<Child> {
     let mut command = chaos(program, state);
-    command.args(["serve", "--quiet", "--listen", LISTEN]);
+    command.args(["serve", "--quiet", "--listen", LISTEN]).args(options);
     let mut server = command.spawn().context("starting chaos serve")?;
     let begun = Instant::now();
     while std::net::TcpStream::connect(LISTEN).is_err() {
@@ -141,10 +148,25 @@ pub(super) fn serve(program: &Path, state: &Path) -> Result<Child> {
     Ok(server)
 }
 
+/// The folder of the configuration, beside the state folder.
+const CONFIG_HOME: &str = "config";
+
+/// Writes the configuration of every owner: what is killed in the middle fails, and that must not keep the next from
+/// its target.
+pub(super) fn configure(state: &Path) -> Result<()> {
+    let folder = state.with_file_name(CONFIG_HOME).join("chaos");
+    std::fs::create_dir_all(&folder).context("making a folder")?;
+    let text = "safety: { breaker: { failures: 0 } }\n";
+    std::fs::write(folder.join("config.yaml"), text).context("writing a configuration")
+}
+
 /// The program with its state folder, deaf and mute.
 pub(super) fn chaos(program: &Path, state: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env("CHAOS_STATE", state).env("XDG_CONFIG_HOME", state.with_file_name("no-config"));
+    for name in ["CHAOS_SERVER", "CHAOS_TOKEN", "CHAOS_CA", "CHAOS_CONFIG_FILE", "DATABASE_URL"] {
+        command.env_remove(name);
+    }
+    command.env("CHAOS_STATE", state).env("XDG_CONFIG_HOME", state.with_file_name(CONFIG_HOME));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -1,6 +1,7 @@
 //! The processes of ours that a soak may kill: found by what they are, held by descriptor, never a victim's.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -8,15 +9,36 @@ use chaos_agent::sys::pidfd::PidFd;
 use chaos_agent::sys::proc;
 use chaos_agent::{holder, sys};
 
+use crate::node;
+
 /// What a process of ours is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// A server, a command line, a bare node.
-    Owner,
+    /// A bare node.
+    Node,
+    /// A command line.
+    Command,
+    /// A server.
+    Server,
+    /// An agent that dials a server.
+    Agent,
     /// A fault process.
     Holder,
     /// A worker of a fault process.
     Worker,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Node => "node",
+            Self::Command => "command line",
+            Self::Server => "server",
+            Self::Agent => "agent",
+            Self::Holder => "fault process",
+            Self::Worker => "worker",
+        })
+    }
 }
 
 /// A living process of ours.
@@ -44,7 +66,12 @@ pub(super) fn all() -> Result<Vec<Prey>> {
             chaos_demo::NAME | "" => continue,
             holder::NAME => Role::Holder,
             _ if name.starts_with("chaos-cpu ") || name.starts_with("chaos-memory ") => Role::Worker,
-            _ => Role::Owner,
+            node::NAME => Role::Node,
+            _ => match line.get(1).map(String::as_str) {
+                Some("serve") => Role::Server,
+                Some("agent") => Role::Agent,
+                _ => Role::Command,
+            },
         };
         found.push(Prey { role, process });
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chaos_agent::sweep;
 use chaos_core::run::InjectionState;
 use chaos_core::spec::{Fault, FaultKind};
@@ -12,24 +12,45 @@ use chaos_core::spec::{Fault, FaultKind};
 use super::chance::Chance;
 use super::ledger::{Ledger, When};
 use super::owner::{self, Kind, Plan};
-use super::prey::{self, Prey, Role};
+use super::remote::{self, SILENCE_EVERY, Site};
+use super::strikes::{self, strike};
 use super::{Arguments, LEASE, RECOVERED_WITHIN, SLACK, small};
 use crate::world::World;
 
 /// How long a command line may take to end when one of its processes was killed.
-const END_WITHIN: Duration = Duration::from_secs(25);
+pub(super) const END_WITHIN: Duration = Duration::from_secs(25);
+/// Of a hundred rounds, how many are on an agent of another host.
+const REMOTE_PERCENT: usize = 40;
 /// Longest that the kernel keeps a partition of a run whose lease is the usual one.
-const KERNEL_LEASE: Duration = Duration::from_secs(5);
+pub(super) const KERNEL_LEASE: Duration = Duration::from_secs(5);
 /// Most strikes of one round.
-const STRIKES_MAX: usize = 3;
+pub(super) const STRIKES_MAX: usize = 3;
 
 /// Rounds until there were so many kills.
+#[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
 pub(super) fn run(world: &mut World, arguments: &Arguments, chaos: &Path, seed: u64) -> Result<Ledger> {
     let (mut ledger, mut chance) = (Ledger::default(), Chance::new(seed));
-    let mut number = 0;
+    let site = if arguments.bare { None } else { Some(site(world, chaos)?) };
+    let (mut number, mut silences) = (0, 0);
     while ledger.kills() < arguments.kills {
         number += 1;
-        round(world, (!arguments.bare).then_some(chaos), number, &mut chance, &mut ledger)?;
+        let before = ledger.residues();
+        match &site {
+            Some(site) if ledger.kills() / SILENCE_EVERY > silences => {
+                silences += 1;
+                remote::silence(world, site, number, &mut chance, &mut ledger)?;
+            }
+            Some(site) if chance.percent(REMOTE_PERCENT) => {
+                remote::round(world, site, number, &mut chance, &mut ledger)?;
+            }
+            _ => round(world, (!arguments.bare).then_some(chaos), number, &mut chance, &mut ledger)?,
+        }
+        if ledger.residues() > before {
+            world.accept()?;
+        }
+        if number.is_multiple_of(20) {
+            println!("round {number}: {} kills, {} residues", ledger.kills(), ledger.residues());
+        }
         if number == 1
             && let Some(plant) = arguments.plant
         {
@@ -47,7 +68,11 @@ pub(super) fn run(world: &mut World, arguments: &Arguments, chaos: &Path, seed: 
     Ok(ledger)
 }
 
-#[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+fn site(world: &World, chaos: &Path) -> Result<Site> {
+    let [_, server, agent] = world.scope.states.as_slice() else { bail!("three state folders are needed") };
+    Site::build(chaos, server.clone(), agent.clone())
+}
+
 fn round(
     world: &mut World,
     chaos: Option<&Path>,
@@ -59,13 +84,14 @@ fn round(
     let kind = *chance.one(kinds).context("no kind of owner")?;
     let (program, chaos) = (chaos, chaos.unwrap_or(Path::new("")));
     let faults = draw(chance);
-    let label = faults.iter().map(|fault| fault.kind().name()).collect::<Vec<_>>().join("+");
+    let label = label(&faults);
     let case = format!("round {number} ({kind:?}, {label})");
     let plan = Plan {
         name: format!("soak-{number}"),
         chaos,
         state: world.scope.states[0].clone(),
         house: &world.houses[chance.below(world.houses.len())],
+        host: None,
         pick: chance.below(1000),
         faults,
         duration: Duration::from_millis(100 + chance.below(400) as u64),
@@ -76,7 +102,7 @@ fn round(
     let mut struck = Vec::new();
     for _ in 0..=chance.below(STRIKES_MAX) {
         std::thread::sleep(Duration::from_millis(chance.below(span) as u64));
-        struck.extend(strike(chance, &label, ledger)?);
+        struck.extend(strike(chance, strikes::LOCAL, &label, ledger)?);
     }
     let case = format!("{case} [{}]", struck.join(", "));
     if !started.wait(kind, END_WITHIN)? {
@@ -91,15 +117,16 @@ fn round(
         next_start(chaos, world, &case, ledger)?;
     }
     let recover = program.filter(|_| kind != Kind::Node);
-    judge(world, recover, &case, if kind == Kind::Node { LEASE } else { KERNEL_LEASE }, ledger)?;
-    if number.is_multiple_of(20) {
-        println!("round {number}: {} kills, {} residues", ledger.kills(), ledger.residues());
-    }
-    Ok(())
+    judge(world, recover, &case, if kind == Kind::Node { LEASE } else { KERNEL_LEASE }, ledger)
+}
+
+/// Faults in words.
+pub(super) fn label(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| fault.kind().name()).collect::<Vec<_>>().join("+")
 }
 
 /// One fault, or two different ones.
-fn draw(chance: &mut Chance) -> Vec<Fault> {
+pub(super) fn draw(chance: &mut Chance) -> Vec<Fault> {
     let first = chance.below(FaultKind::ALL.len());
     let mut chosen = vec![small(FaultKind::ALL[first])];
     if chance.percent(30) {
@@ -109,43 +136,9 @@ fn draw(chance: &mut Chance) -> Vec<Fault> {
     chosen
 }
 
-/// One strike: what was hit, in words.
-fn strike(chance: &mut Chance, label: &str, ledger: &mut Ledger) -> Result<Vec<String>> {
-    let mut living = prey::all()?;
-    if living.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (signal, count, role) = match chance.below(100) {
-        0..30 => (libc::SIGKILL, 1, Some(Role::Owner)),
-        30..60 => (libc::SIGKILL, 1, Some(Role::Holder)),
-        60..70 => (libc::SIGKILL, 1, Some(Role::Worker)),
-        70..80 => (libc::SIGKILL, 2, None),
-        80..90 => (libc::SIGKILL, usize::MAX, None),
-        90..95 => (libc::SIGINT, 1, Some(Role::Owner)),
-        _ => (libc::SIGTERM, 1, None),
-    };
-    if let Some(role) = role
-        && living.iter().any(|prey| prey.role == role)
-    {
-        living.retain(|prey| prey.role == role);
-    }
-    let mut hit = Vec::new();
-    while !living.is_empty() && hit.len() < count {
-        let Prey { role, process } = living.swap_remove(chance.below(living.len()));
-        // One that has ended in between was not killed by us.
-        if process.send_signal(signal).is_ok() {
-            if signal == libc::SIGKILL {
-                ledger.kill(label);
-            }
-            hit.push(format!("signal {signal} to {role:?}"));
-        }
-    }
-    Ok(hit)
-}
-
 /// A server that is started now must clear up by itself.
 fn next_start(chaos: &Path, world: &World, case: &str, ledger: &mut Ledger) -> Result<()> {
-    let mut server = owner::serve(chaos, &world.scope.states[0])?;
+    let mut server = owner::serve(chaos, &world.scope.states[0], &[])?;
     owner::terminate(&mut server)?;
     if !owner::ended(std::iter::once(&mut server), END_WITHIN)? {
         ledger.fault(case, "the next server does not end on SIGTERM");
@@ -158,7 +151,7 @@ fn next_start(chaos: &Path, world: &World, case: &str, ledger: &mut Ledger) -> R
 }
 
 /// Waits for the kernel and the living.
-fn heal(world: &World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
+pub(super) fn heal(world: &World, case: &str, lease: Duration, ledger: &mut Ledger) -> Result<()> {
     let healing = world.heal(lease + SLACK)?;
     ledger.residue(case, When::BeforeRecover, &healing.left);
     ledger.healed(case, &healing);
@@ -177,16 +170,15 @@ pub(super) fn judge(
     heal(world, case, lease, ledger)?;
     let for_recover = world.spotless(Duration::ZERO)?;
     ledger.swept(&for_recover);
-    for state in world.scope.states.clone() {
-        if let Some(chaos) = chaos {
-            let status =
-                owner::chaos(chaos, &state).arg("recover").status().context("starting chaos recover")?;
-            if !status.success() {
-                ledger.fault(case, &format!("chaos recover: {status}"));
-            }
-            continue;
+    // The folders of server and agent are their rounds' own.
+    let state = world.scope.states.first().context("no state folder")?;
+    if let Some(chaos) = chaos {
+        let status = owner::chaos(chaos, state).arg("recover").status().context("starting chaos recover")?;
+        if !status.success() {
+            ledger.fault(case, &format!("chaos recover: {status}"));
         }
-        for report in sweep::recover(&state, false)? {
+    } else {
+        for report in sweep::recover(state, false)? {
             if report.state == InjectionState::RevertFailed {
                 ledger.fault(case, &format!("recover: {:?}", report.error));
             }

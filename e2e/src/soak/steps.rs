@@ -91,7 +91,8 @@ fn one(world: &mut World, kind: FaultKind, house: usize, kill: Kill, ledger: &mu
         if kill.owner_too { " with its node" } else { "" }
     );
     if killed {
-        ledger.kill(kind.name());
+        ledger
+            .kill(kind.name(), if kill.owner_too { "fault process with its node" } else { "fault process" });
     }
     if !(kill.owner_too && killed) {
         judge_reports(&case, &printed, killed, ledger);

@@ -12,7 +12,7 @@ use super::Finding;
 use crate::workspace;
 
 /// What each crate of ours may import of ours; `None` is anything (nothing ships from there).
-const LAYERS: [(&str, Option<&[&str]>); 14] = [
+const LAYERS: [(&str, Option<&[&str]>); 15] = [
     ("chaos-core", Some(&[])),
     ("chaos-engine", Some(&["chaos-core"])),
     ("chaos-agent", Some(&["chaos-core"])),
@@ -49,6 +49,7 @@ const LAYERS: [(&str, Option<&[&str]>); 14] = [
     ),
     ("test-support", None),
     ("e2e", None),
+    ("fuzz", None),
     ("xtask", None),
 ];
 

@@ -7,32 +7,36 @@
 
 mod identity;
 mod operator;
+mod readings;
 
-use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use chaos_core::port::Evidence;
 use chaos_core::run::InjectionId;
 use chaos_core::spec::{Direction, NetworkPartition};
-use chaos_core::target::Instance;
+use chaos_core::target::{Instance, ProcessRef};
 
-use self::identity::Identified;
+use self::identity::{Gathered, Identified};
+use self::readings::{Network, since_order};
 use super::{FaultError, Held, Injector, Step, Surroundings};
 use crate::holder::monotonic;
 use crate::sys::capability::{self, Capability};
 use crate::sys::namespace::{Kind, Namespace};
 use crate::sys::nft::{
-    self, Cidr, InjectionName, Lease, NftError, NftSocket, PartitionSpec, ProofKind, Scope,
+    self, Cidr, InjectionName, Lease, NftError, Partition, PartitionSpec, ProofKind, Scope,
 };
 use crate::sys::{own_pid, proc};
-use crate::undo::{CgroupUndo, NetworkUndo, UndoData};
+use crate::undo::{NetworkUndo, UndoData};
+
+pub use self::readings::Readings;
 
 /// The lease of the kernel is renewed when this part of it is over.
 const REFRESH_PART: u32 = 3;
 /// Times between the first looks for new sockets: what was being opened while the rules were made is found at once.
 const FIRST_LOOKS: [Duration; 3] =
     [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(40)];
-/// Time between later looks for new sockets.
+/// Time between later looks for new sockets. They are due at whole multiples of it, so that one listing serves all.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same where no cgroup cuts off what is opened meanwhile.
 const LOOK_OFTEN: Duration = Duration::from_millis(200);
@@ -42,21 +46,23 @@ pub(super) struct Cut {
     parameters: NetworkPartition,
     instance: Instance,
     surroundings: Surroundings,
+    readings: Readings,
+    ordered_at: Duration,
     made: Option<Made>,
 }
 
 /// A partition that was planned.
 struct Made {
-    socket: NftSocket,
-    /// The target's namespace, unless it is ours.
-    namespace: Option<Namespace>,
-    spec: PartitionSpec,
+    network: Rc<Network>,
+    partition: Partition,
     lease: Lease,
     /// How the instance is told from others in its namespace; none when there are no others.
     identified: Option<Identified>,
     undo: NetworkUndo,
     installed: bool,
-    refresh_at: Duration,
+    /// When the kernel's lease was begun last.
+    renewed_at: Duration,
+    look_at: Duration,
     looks: usize,
 }
 
@@ -66,8 +72,10 @@ impl Cut {
         parameters: NetworkPartition,
         instance: Instance,
         surroundings: Surroundings,
+        readings: Readings,
     ) -> Self {
-        Self { injection: injection.clone(), parameters, instance, surroundings, made: None }
+        let (injection, ordered_at) = (injection.clone(), monotonic());
+        Self { injection, parameters, instance, surroundings, readings, ordered_at, made: None }
     }
 
     fn spec(&self, name: InjectionName, scope: Scope) -> Result<PartitionSpec, FaultError> {
@@ -92,28 +100,32 @@ impl Injector for Cut {
         capability::require(Capability::NetAdmin, "dropping packets")?;
         let process = self.instance.process;
         let target = Namespace::of(process, Kind::Network)?;
-        let members = operator::examine(&self.instance, target.inode(), &self.surroundings.registered)?;
+        let namespace = target.inode();
+        let (readings, since) = (&self.readings, since_order(self.ordered_at));
+        let (table, network) = (readings.processes(since)?, readings.network(target)?);
+        let members = operator::members_among_others(&table, &self.instance, namespace);
+        if let Some(members) = &members {
+            let sockets = network.sockets(process.pid, since)?;
+            operator::examine(&self.instance, members, &self.surroundings.registered, &table, &sockets)?;
+        }
         let inbound = self.parameters.direction == Direction::In;
         let identify = |members: Vec<_>| Identified::plan(&self.injection, &self.instance, &members, inbound);
         let identified = members.map(identify).transpose()?;
         let cgroup = identified.as_ref().and_then(Identified::undo).cloned();
         let name = InjectionName::new(self.injection.0.clone())?;
-        let undo = NetworkUndo { name: name.to_string(), namespace: target.inode(), process, cgroup };
+        let undo = NetworkUndo { name: name.to_string(), namespace, process, cgroup };
         // The sockets are read when they are recognised for sure: after the processes are in their cgroup.
-        let scope = Scope::Namespace;
-        let spec = self.spec(name, scope)?;
-        spec.check()?;
-        let (namespace, socket) = open(target)?;
+        let partition = Partition::new(self.spec(name, Scope::Namespace)?)?;
         let lease = Lease::new(self.surroundings.kernel_lease)?;
         self.made = Some(Made {
-            socket,
-            namespace,
-            spec,
+            network,
+            partition,
             lease,
             identified,
             undo: undo.clone(),
             installed: false,
-            refresh_at: Duration::ZERO,
+            renewed_at: Duration::ZERO,
+            look_at: Duration::ZERO,
             looks: 0,
         });
         Ok(UndoData::Network(undo))
@@ -126,33 +138,40 @@ impl Injector for Cut {
             return Ok(Step::Done);
         }
         if let Some(identified) = &mut made.identified {
-            if let Some(cgroup) = identified.gather(&instance)? {
-                made.undo.cgroup = Some(cgroup);
-                return Ok(Step::Record(UndoData::Network(made.undo.clone())));
-            }
-            let sockets = identified.sockets(&instance)?;
+            let members = match identified.gather(&instance)? {
+                Gathered::All(members) => members,
+                Gathered::Record(cgroup) => {
+                    made.undo.cgroup = Some(cgroup);
+                    return Ok(Step::Record(UndoData::Network(made.undo.clone())));
+                }
+            };
+            // Listed now: before its processes were gathered it may have opened something in their old cgroup.
+            let sockets = made.network.sockets(instance.process.pid, monotonic())?;
+            let sockets = identified.sockets(&members, &sockets)?;
             if sockets.listeners.is_empty() && sockets.connections.is_empty() && sockets.cgroup.is_none() {
                 return Err(FaultError::refused(format!(
                     "{} has nothing open that could be cut",
                     instance.id
                 )));
             }
-            made.spec.scope = Scope::Process(sockets);
+            let scope = Scope::Process(sockets);
+            made.partition = Partition::new(PartitionSpec { scope, ..made.partition.spec().clone() })?;
         }
-        made.refresh_at = monotonic() + made.lease.length() / REFRESH_PART;
-        made.socket.install(&made.spec, made.lease)?;
-        made.installed = true;
+        made.install()?;
+        made.network.enter(made.partition.shape());
+        (made.installed, made.look_at) = (true, monotonic());
         Ok(Step::Done)
     }
 
     fn prove_active(&mut self) -> Result<Option<Vec<Evidence>>, FaultError> {
         let made = self.made()?;
-        let proof = made.socket.prove(&made.spec, made.namespace.as_ref().map(AsFd::as_fd))?;
+        let proof = made.network.nft.borrow_mut().prove(&made.partition, made.network.descriptor())?;
         let observed = match proof.kind {
             ProofKind::DroppedPacket => format!("{} packets dropped", proof.packets),
             ProofKind::KernelReadBack => "in effect as read back; no packet of ours can meet them".to_owned(),
         };
-        let mut evidence = vec![Evidence::new(format!("counter of our rules {}", made.undo.name), observed)];
+        let mut evidence =
+            vec![Evidence::new(format!("counters of our elements {}", made.undo.name), observed)];
         if let Some(reason) = made.identified.as_ref().and_then(Identified::without_cgroup) {
             let bound = LOOK_OFTEN.as_millis();
             evidence.push(Evidence::new(
@@ -166,82 +185,100 @@ impl Injector for Cut {
     }
 
     fn hold(&mut self) -> Result<Held, FaultError> {
-        let instance = self.instance.clone();
+        let (instance, readings) = (self.instance.clone(), self.readings.clone());
         let made = self.made()?;
-        let now = monotonic();
-        if now >= made.refresh_at {
-            if let Some(reason) = lost(made.refresh(&instance))? {
-                return Ok(Held::Lost(reason));
-            }
-            made.refresh_at = now + made.lease.length() / REFRESH_PART;
-        } else if let Some(identified) = &mut made.identified {
+        if monotonic() >= made.refresh_at()
+            && let Some(reason) = lost(made.refresh())?
+        {
+            return Ok(Held::Lost(reason));
+        }
+        let until_refresh = made.refresh_at().saturating_sub(monotonic());
+        let Some(identified) = &mut made.identified else { return Ok(Held::For(until_refresh)) };
+        let due = made.look_at;
+        if monotonic() >= due {
+            readings.forget_old();
             // Whoever was left out, or put elsewhere by somebody, is gathered again.
-            if let Some(cgroup) = identified.gather(&instance)? {
-                made.undo.cgroup = Some(cgroup);
-                return Ok(Held::Record(UndoData::Network(made.undo.clone())));
-            }
-            if let Some(reason) = lost(made.add_new_sockets(&instance))? {
+            let members = match identified.gather(&instance)? {
+                Gathered::All(members) => members,
+                Gathered::Record(cgroup) => {
+                    made.undo.cgroup = Some(cgroup);
+                    return Ok(Held::Record(UndoData::Network(made.undo.clone())));
+                }
+            };
+            if let Some(reason) = lost(made.look(&members, due))? {
                 return Ok(Held::Lost(reason));
             }
+            made.look_at = made.next_look();
         }
-        let until_refresh = made.refresh_at.saturating_sub(monotonic());
-        if made.identified.is_none() {
-            return Ok(Held::For(until_refresh));
-        }
-        let without_cgroup = made.identified.as_ref().is_some_and(|one| one.without_cgroup().is_some());
-        let later = if without_cgroup { LOOK_OFTEN } else { LOOK_EVERY };
-        let look = FIRST_LOOKS.get(made.looks).copied().unwrap_or(later);
-        made.looks += 1;
-        Ok(Held::For(look.min(until_refresh)))
+        Ok(Held::For(made.look_at.saturating_sub(monotonic()).min(until_refresh)))
     }
 
     fn undo(&mut self) -> Result<(), FaultError> {
         let Some(made) = &mut self.made else { return Ok(()) };
-        made.socket.remove(&made.spec.name)?;
+        made.network.nft.borrow_mut().release(&mut made.partition)?;
+        if std::mem::take(&mut made.installed) {
+            made.network.leave(made.partition.shape());
+        }
+        made.network.clear(made.partition.shape());
         made.undo.cgroup.as_ref().map_or(Ok(()), identity::release)
     }
 
     fn prove_reverted(&mut self) -> Result<Vec<Evidence>, FaultError> {
         let Some(made) = &mut self.made else { return Ok(Vec::new()) };
-        prove_absent(&mut made.socket, &made.spec.name, made.undo.cgroup.as_ref())
+        let left = made.network.nft.borrow_mut().live_marks(&made.partition)?;
+        prove_absent(left, &made.undo)
     }
 }
 
 impl Made {
-    /// Begins the kernel's lease anew, for the sockets that there are now, and sees that the rules are still there.
-    fn refresh(&mut self, instance: &Instance) -> Result<(), FaultError> {
-        if let Some(identified) = &self.identified {
-            self.spec.scope = Scope::Process(identified.sockets(instance)?);
-        }
-        self.socket.refresh(&self.spec, self.lease)?;
-        self.see_rules()
-    }
-
-    fn see_rules(&mut self) -> Result<(), FaultError> {
-        if self.socket.has_rules(&self.spec.name)? {
-            return Ok(());
-        }
-        let (injection, expected) = (self.spec.name.to_string(), 1);
-        Err(NftError::NotInEffect { injection, expected, found: 0 }.into())
-    }
-
-    fn add_new_sockets(&mut self, instance: &Instance) -> Result<(), FaultError> {
-        self.see_rules()?;
-        let (Some(identified), Scope::Process(known)) = (&self.identified, &mut self.spec.scope) else {
-            return Ok(());
-        };
-        let mut new = identified.sockets(instance)?;
-        new.cgroup = None;
-        new.listeners.retain(|listener| !known.listeners.contains(listener));
-        new.connections.retain(|connection| !known.connections.contains(connection));
-        if new.listeners.is_empty() && new.connections.is_empty() {
-            return Ok(());
-        }
-        self.socket.add_elements(&self.spec.name, &new, self.lease)?;
-        known.listeners.append(&mut new.listeners);
-        known.connections.append(&mut new.connections);
+    fn install(&mut self) -> Result<(), FaultError> {
+        let now = monotonic();
+        self.network.nft.borrow_mut().install(&mut self.partition, self.lease)?;
+        self.renewed_at = now;
         Ok(())
     }
+
+    fn refresh_at(&self) -> Duration {
+        self.renewed_at + self.lease.length() / REFRESH_PART
+    }
+
+    /// Begins the kernel's lease anew. One that has lapsed because this process was held up is taken up again.
+    fn refresh(&mut self) -> Result<(), FaultError> {
+        let now = monotonic();
+        if now >= self.renewed_at + self.lease.length() {
+            return self.install();
+        }
+        self.network.nft.borrow_mut().refresh(&mut self.partition, self.lease)?;
+        self.renewed_at = now;
+        Ok(())
+    }
+
+    /// Follows what the instance has open since the look was due, and sees that the rules are still there.
+    fn look(&mut self, members: &[ProcessRef], due: Duration) -> Result<(), FaultError> {
+        let Some(identified) = &self.identified else { return Ok(()) };
+        if !self.network.rules(due)?.serve(&self.partition) {
+            let (injection, expected) = (self.undo.name.clone(), 1);
+            return Err(NftError::NotInEffect { injection, expected, found: 0 }.into());
+        }
+        let sockets = self.network.sockets(self.undo.process.pid, due)?;
+        let sockets = identified.sockets(members, &sockets)?;
+        Ok(self.network.nft.borrow_mut().follow(&mut self.partition, sockets, self.lease)?)
+    }
+
+    fn next_look(&mut self) -> Duration {
+        let now = monotonic();
+        let without_cgroup = self.identified.as_ref().is_some_and(|one| one.without_cgroup().is_some());
+        let every = if without_cgroup { LOOK_OFTEN } else { LOOK_EVERY };
+        let first = FIRST_LOOKS.get(self.looks).map(|after| now + *after);
+        self.looks += 1;
+        first.unwrap_or_else(|| next_multiple(now, every))
+    }
+}
+
+/// The first whole multiple of a time that is still to come.
+fn next_multiple(now: Duration, of: Duration) -> Duration {
+    let passed = now.as_nanos() % of.as_nanos().max(1);
+    now + of.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }
 
 /// In words, when what was to be kept going is not there any more: only somebody else removes it.
@@ -257,27 +294,13 @@ fn lost(kept: Result<(), FaultError>) -> Result<Option<String>, FaultError> {
     }
 }
 
-/// A socket in a namespace, and the namespace itself unless this process is in it.
-fn open(namespace: Namespace) -> Result<(Option<Namespace>, NftSocket), FaultError> {
-    if proc::namespace_inode(own_pid(), Kind::Network.name())? == namespace.inode() {
-        return Ok((None, NftSocket::open()?));
+fn prove_absent(left: usize, undo: &NetworkUndo) -> Result<Vec<Evidence>, FaultError> {
+    let name = &undo.name;
+    if left > 0 {
+        return Err(FaultError::not_proven(format!("{left} elements of {name} are left")));
     }
-    let socket = NftSocket::open_in(namespace.as_fd())?;
-    Ok((Some(namespace), socket))
-}
-
-fn prove_absent(
-    socket: &mut NftSocket,
-    name: &InjectionName,
-    cgroup: Option<&CgroupUndo>,
-) -> Result<Vec<Evidence>, FaultError> {
-    let reading = socket.read(name)?;
-    if !reading.is_absent() {
-        let observed = format!("{} rules and {} sets of {name} are left", reading.rules, reading.sets);
-        return Err(FaultError::not_proven(observed));
-    }
-    let mut evidence = vec![Evidence::new("nf_tables", format!("no rule and no set of {name}"))];
-    if let Some(cgroup) = cgroup {
+    let mut evidence = vec![Evidence::new("nf_tables", format!("no element of {name}"))];
+    if let Some(cgroup) = &undo.cgroup {
         evidence.push(identity::prove_released(cgroup)?);
     }
     Ok(evidence)
@@ -286,20 +309,17 @@ fn prove_absent(
 /// Finds the namespace by a process that is in it, and undoes there what the record says.
 pub(super) fn undo_from_record(record: &NetworkUndo) -> Result<Vec<Evidence>, FaultError> {
     let name = InjectionName::new(record.name.clone())?;
-    let found = find_namespace(record)?.map(open).transpose()?;
-    match found {
-        Some((_namespace, mut socket)) => {
-            socket.remove(&name)?;
-            record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
-            prove_absent(&mut socket, &name, record.cgroup.as_ref())
-        }
+    let Some(namespace) = find_namespace(record)? else {
         // Rules go with the last user of their namespace.
-        None => {
-            record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
-            let source = format!("network namespace {}", record.namespace);
-            Ok(vec![Evidence::new(source, "no process is in it any more")])
-        }
-    }
+        record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
+        let source = format!("network namespace {}", record.namespace);
+        return Ok(vec![Evidence::new(source, "no process is in it any more")]);
+    };
+    let network = Network::open(namespace)?;
+    let mut nft = network.nft.borrow_mut();
+    nft.remove(&name)?;
+    record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
+    prove_absent(nft.read(&name)?.elements.len(), record)
 }
 
 fn find_namespace(record: &NetworkUndo) -> Result<Option<Namespace>, FaultError> {

@@ -38,6 +38,7 @@ impl Scene {
             network_namespace: 0,
             shares_host_network: false,
             own_cgroup: None,
+            host: String::new(),
         };
         let plan = InjectionPlan {
             id: InjectionId(format!("t{}-{}", own_pid(), name.len())),

@@ -9,7 +9,7 @@
 //! Owns this machine and the order "record, change, proof, report". It never waits: every call does one step and
 //! says when it wants the next.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use chaos_core::port::{Evidence, InjectionPlan, InjectionReport, Owner};
@@ -17,11 +17,10 @@ use chaos_core::run::{InjectionState, RunId};
 use chaos_core::spec::FaultKind;
 use chaos_core::target::ProcessRef;
 
-use super::monotonic;
 use super::wire::Inject;
-use crate::faults::{self, FaultError, Held, Injector, Step, Surroundings};
-use crate::sys::pidfd::PidFd;
-use crate::undo::{Outcome, UndoData, UndoError, UndoLog, UndoRecord};
+use super::world::{HeldProcess, World};
+use crate::faults::{FaultError, Held, Injector, Step, Surroundings};
+use crate::undo::{Outcome, UndoData, UndoError, UndoRecord, UndoRecords};
 
 /// How long an applied fault may take to show.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,20 +35,26 @@ const LOST: &str = "lost: ";
 const UNDO_BACKOFF: Duration = Duration::from_millis(10);
 
 /// What every injection of a run shares.
-#[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Shared<W: World> {
     pub(super) run: RunId,
     pub(super) owner: Owner,
     pub(super) holder: ProcessRef,
-    pub(super) log: UndoLog,
+    pub(super) records: W::Records,
     pub(super) surroundings: Surroundings,
 }
 
-pub(super) struct Injection {
+/// What an injection works with when it is its turn, and what it has to say afterwards.
+pub(super) struct Turn<'a, W: World> {
+    pub(super) world: &'a W,
+    pub(super) shared: &'a Shared<W>,
+    pub(super) reports: Vec<InjectionReport>,
+}
+
+pub(super) struct Injection<W: World> {
     plan: InjectionPlan,
     ordered_at: Duration,
-    injector: Box<dyn Injector>,
-    victim: Option<PidFd>,
+    injector: Box<W::Injector>,
+    victim: Option<W::Process>,
     record: Option<UndoRecord>,
     stage: Stage,
     due: Duration,
@@ -70,6 +75,8 @@ enum Stage {
         attempts: u32,
     },
     Final(Outcome),
+    /// Final, heard by the parent, and undone: its record goes as soon as nothing is more urgent.
+    Heard,
     /// Final, and either heard by the parent or written down.
     Settled,
 }
@@ -88,11 +95,15 @@ enum Ending {
     Failed(String),
 }
 
-type Reports = Vec<InjectionReport>;
+impl<'a, W: World> Turn<'a, W> {
+    pub(super) fn new(world: &'a W, shared: &'a Shared<W>) -> Self {
+        Self { world, shared, reports: Vec::new() }
+    }
+}
 
-impl Injection {
-    pub(super) fn new(order: Inject, surroundings: &Surroundings) -> Self {
-        let injector = faults::injector(&order.plan, surroundings);
+impl<W: World> Injection<W> {
+    pub(super) fn new(order: Inject, world: &W, surroundings: &Surroundings) -> Self {
+        let injector = world.injector(&order.plan, surroundings);
         Self {
             plan: order.plan,
             ordered_at: order.ordered_at,
@@ -111,7 +122,7 @@ impl Injection {
     /// When the next step is wanted; none when there is nothing more to do.
     pub(super) fn due(&self) -> Option<Duration> {
         match self.stage {
-            Stage::Final(_) | Stage::Settled => None,
+            Stage::Final(_) | Stage::Heard | Stage::Settled => None,
             _ => Some(self.due),
         }
     }
@@ -128,16 +139,29 @@ impl Injection {
     }
 
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.stage, Stage::Final(_) | Stage::Settled)
+        matches!(self.stage, Stage::Final(_) | Stage::Heard | Stage::Settled)
+    }
+
+    /// Its record is not needed any more.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.stage, Stage::Heard)
+    }
+
+    /// Its undo is the next thing to be done.
+    pub(super) fn is_to_be_undone(&self, now: Duration) -> bool {
+        matches!(self.stage, Stage::Reverting { .. }) && self.due <= now
     }
 
     pub(super) fn is_settled(&self) -> bool {
         matches!(self.stage, Stage::Settled)
     }
 
-    /// Something about its target or its means may have changed.
-    pub(super) fn poke(&mut self) {
-        self.due = Duration::ZERO;
+    /// Something about its target or its means may have changed. An undo that failed waits all the same: its attempts
+    /// are few.
+    pub(super) fn look_again(&mut self) {
+        if !matches!(self.stage, Stage::Reverting { .. }) {
+            self.due = Duration::ZERO;
+        }
     }
 
     /// What wakes it up before its time.
@@ -147,7 +171,7 @@ impl Injection {
                 let mut descriptors = self.injector.descriptors();
                 // The end of the target is what a kill waits for: it says itself whom it watches.
                 let victim = self.victim.iter().filter(|_| self.kind() != FaultKind::PodKill);
-                descriptors.extend(victim.map(AsFd::as_fd));
+                descriptors.extend(victim.filter_map(HeldProcess::descriptor));
                 descriptors
             }
             _ => Vec::new(),
@@ -159,72 +183,74 @@ impl Injection {
     }
 
     /// Does one step.
-    pub(super) fn advance(&mut self, shared: &Shared, reports: &mut Reports) {
+    pub(super) fn advance(&mut self, turn: &mut Turn<'_, W>) {
         match self.stage {
-            Stage::Queued => self.begin(shared, reports),
-            Stage::Applying => self.apply(shared, reports),
-            Stage::Proving { give_up } => self.prove(give_up, reports),
-            Stage::Active { until } => self.hold(until, shared, reports),
-            Stage::Reverting { .. } => self.undo(shared, reports),
-            Stage::Final(_) | Stage::Settled => {}
+            Stage::Queued => self.begin(turn),
+            Stage::Applying => self.apply(turn),
+            Stage::Proving { give_up } => self.prove(give_up, turn),
+            Stage::Active { until } => self.hold(until, turn),
+            Stage::Reverting { .. } => self.undo(turn),
+            Stage::Final(_) | Stage::Heard | Stage::Settled => {}
         }
     }
 
     /// Ends it, from whatever it is doing. What has ended already stays as it is.
-    pub(super) fn revert(&mut self, requested_at: Duration, reports: &mut Reports) {
+    pub(super) fn revert(&mut self, requested_at: Duration, turn: &mut Turn<'_, W>) {
         match self.stage {
             Stage::Queued => {
                 let evidence = vec![Evidence::new("fault process", "it was never applied")];
-                self.finish(InjectionState::Reverted, evidence, None, requested_at, reports);
+                self.finish(InjectionState::Reverted, evidence, None, requested_at, turn);
             }
             Stage::Applying | Stage::Proving { .. } | Stage::Active { .. } => {
-                self.end(Ending::Due, requested_at, reports);
+                self.end(Ending::Due, requested_at, turn);
             }
-            Stage::Reverting { .. } | Stage::Final(_) | Stage::Settled => {}
+            Stage::Reverting { .. } | Stage::Final(_) | Stage::Heard | Stage::Settled => {}
         }
     }
 
-    /// The parent knows how it ended: the record goes, unless something is left.
-    pub(super) fn heard(&mut self, shared: &Shared) {
+    /// The parent knows how it ended: the record may go, unless something is left.
+    pub(super) fn heard(&mut self) {
         if let Stage::Final(outcome) = &self.stage {
-            if outcome.state != InjectionState::RevertFailed {
-                // One that can't be removed is found by the next start, which proves again and tells again.
-                let _ = shared.log.remove(&self.plan.id);
-            }
-            self.stage = Stage::Settled;
+            let failed = outcome.state == InjectionState::RevertFailed;
+            self.stage = if failed { Stage::Settled } else { Stage::Heard };
         }
+    }
+
+    /// Its record is removed.
+    pub(super) fn forgotten(&mut self) {
+        self.stage = Stage::Settled;
     }
 
     /// Nobody listens: how it ended goes to the disk.
-    pub(super) fn unheard(&mut self, shared: &Shared) {
-        if let Stage::Final(outcome) = std::mem::replace(&mut self.stage, Stage::Settled)
-            && let Some(record) = &mut self.record
-        {
-            record.outcome = Some(outcome);
+    pub(super) fn unheard(&mut self, shared: &Shared<W>) {
+        let Stage::Final(outcome) = &self.stage else { return };
+        if let Some(record) = &mut self.record {
+            record.outcome = Some(outcome.clone());
             // Without it the next start undoes what is undone already, and says so.
-            let _ = shared.log.write(record);
+            let _ = shared.records.write(record);
         }
+        self.stage = Stage::Settled;
     }
 
-    fn begin(&mut self, shared: &Shared, reports: &mut Reports) {
-        match self.plan_and_record(shared) {
+    fn begin(&mut self, turn: &mut Turn<'_, W>) {
+        match self.plan_and_record(turn) {
             Ok(()) => {
                 self.stage = Stage::Applying;
                 self.due = Duration::ZERO;
-                reports.push(self.report(InjectionState::Applying, Vec::new(), None, self.ordered_at));
+                self.report(InjectionState::Applying, Vec::new(), None, self.ordered_at, turn);
             }
             Err(error) => {
-                let gone = self.victim_has_ended();
+                let gone = self.victim_has_ended(turn.world);
                 let state = if gone { InjectionState::TargetGone } else { InjectionState::ApplyFailed };
                 let evidence = vec![Evidence::new("fault process", "nothing was changed")];
-                self.finish(state, evidence, Some(error), self.ordered_at, reports);
+                self.finish(state, evidence, Some(error), self.ordered_at, turn);
             }
         }
     }
 
     /// Everything before the first change. An error means that there was none.
-    fn plan_and_record(&mut self, shared: &Shared) -> Result<(), String> {
-        let instance = &self.plan.instance;
+    fn plan_and_record(&mut self, turn: &Turn<'_, W>) -> Result<(), String> {
+        let (world, shared, instance) = (turn.world, turn.shared, &self.plan.instance);
         let mut processes = std::iter::once(&instance.process).chain(&instance.processes);
         let own = |process: &&ProcessRef| {
             process.pid == 1 || **process == shared.holder || shared.surroundings.registered.contains(process)
@@ -232,96 +258,98 @@ impl Injection {
         if let Some(own) = processes.find(own) {
             return Err(format!("refused: process {} is protected", own.pid));
         }
-        self.victim = Some(PidFd::open(instance.process).map_err(|error| error.to_string())?);
+        self.victim = Some(world.hold(instance.process).map_err(|error| error.to_string())?);
         let data = self.injector.plan().map_err(|error| error.to_string())?;
-        let record = UndoRecord::new(&shared.run, &self.plan, shared.owner, shared.holder, data);
-        shared.log.write(&record).map_err(|error| error.to_string())?;
+        let (run, now_unix_ms) = (&shared.run, world.unix_ms());
+        let record = UndoRecord::new(run, &self.plan, shared.owner, shared.holder, data, now_unix_ms);
+        shared.records.write(&record).map_err(|error| error.to_string())?;
         self.record = Some(record);
         Ok(())
     }
 
-    fn extend_record(&mut self, data: UndoData, shared: &Shared) -> Result<(), UndoError> {
+    fn extend_record(&mut self, data: UndoData, shared: &Shared<W>) -> Result<(), UndoError> {
         let Some(record) = &mut self.record else { return Ok(()) };
         record.data = data;
-        shared.log.write(record)
+        shared.records.write(record)
     }
 
-    fn apply(&mut self, shared: &Shared, reports: &mut Reports) {
+    fn apply(&mut self, turn: &mut Turn<'_, W>) {
         let outcome = match self.injector.apply() {
-            Ok(Step::Record(data)) => {
-                self.extend_record(data, shared).map(|()| Duration::ZERO).map_err(|error| error.to_string())
-            }
+            Ok(Step::Record(data)) => self
+                .extend_record(data, turn.shared)
+                .map(|()| Duration::ZERO)
+                .map_err(|error| error.to_string()),
             Ok(Step::Again(after)) => Ok(after),
             Ok(Step::Done) => {
-                self.stage = Stage::Proving { give_up: monotonic() + PROOF_TIMEOUT };
+                self.stage = Stage::Proving { give_up: turn.world.now() + PROOF_TIMEOUT };
                 Ok(Duration::ZERO)
             }
             Err(error) => Err(error.to_string()),
         };
         match outcome {
-            Ok(after) => self.due = monotonic().saturating_add(after),
-            Err(error) => self.end(Ending::Failed(error), monotonic(), reports),
+            Ok(after) => self.due = turn.world.now().saturating_add(after),
+            Err(error) => self.end(Ending::Failed(error), turn.world.now(), turn),
         }
     }
 
-    fn prove(&mut self, give_up: Duration, reports: &mut Reports) {
-        let now = monotonic();
+    fn prove(&mut self, give_up: Duration, turn: &mut Turn<'_, W>) {
+        let now = turn.world.now();
         match self.injector.prove_active() {
             Ok(Some(evidence)) => {
-                reports.push(self.report(InjectionState::Active, evidence, None, self.ordered_at));
+                self.report(InjectionState::Active, evidence, None, self.ordered_at, turn);
                 // A kill is over when it is done: what follows is observation.
                 let stays =
                     if self.kind() == FaultKind::PodKill { Duration::ZERO } else { self.plan.duration };
-                let until = monotonic().saturating_add(stays);
+                let until = turn.world.now().saturating_add(stays);
                 self.stage = Stage::Active { until };
                 self.due = Duration::ZERO;
             }
             Ok(None) if now < give_up => self.due = now + PROOF_EVERY,
             Ok(None) => {
                 let waited = PROOF_TIMEOUT.as_millis();
-                self.end(Ending::Failed(format!("no effect was seen within {waited} ms")), now, reports);
+                self.end(Ending::Failed(format!("no effect was seen within {waited} ms")), now, turn);
             }
-            Err(error) => self.end(Ending::Failed(error.to_string()), now, reports),
+            Err(error) => self.end(Ending::Failed(error.to_string()), now, turn),
         }
     }
 
-    fn hold(&mut self, until: Duration, shared: &Shared, reports: &mut Reports) {
-        let now = monotonic();
-        if self.kind() != FaultKind::PodKill && self.victim_has_ended() {
-            return self.end(Ending::TargetGone, now, reports);
+    fn hold(&mut self, until: Duration, turn: &mut Turn<'_, W>) {
+        let now = turn.world.now();
+        if self.kind() != FaultKind::PodKill && self.victim_has_ended(turn.world) {
+            return self.end(Ending::TargetGone, now, turn);
         }
         if now >= until {
-            return self.end(Ending::Due, until, reports);
+            return self.end(Ending::Due, until, turn);
         }
         let held = match self.injector.hold() {
             Ok(Held::For(time)) => Ok(time),
             Ok(Held::Record(data)) => self
-                .extend_record(data, shared)
+                .extend_record(data, turn.shared)
                 .map(|()| Duration::ZERO)
                 .map_err(|error| Ending::Broken(error.to_string())),
             Ok(Held::Lost(reason)) => Err(Ending::Lost(reason)),
             Err(error) => Err(Ending::Broken(error.to_string())),
         };
         match held {
-            Ok(time) => self.due = monotonic().saturating_add(time).min(until),
-            Err(ending) => self.end(ending, now, reports),
+            Ok(time) => self.due = turn.world.now().saturating_add(time).min(until),
+            Err(ending) => self.end(ending, now, turn),
         }
     }
 
-    fn end(&mut self, ending: Ending, requested_at: Duration, reports: &mut Reports) {
+    fn end(&mut self, ending: Ending, requested_at: Duration, turn: &mut Turn<'_, W>) {
         let ending = match ending {
             // Whatever failed on a target that has ended failed because of that.
-            Ending::Failed(_) | Ending::Lost(_) | Ending::Broken(_) if self.victim_has_ended() => {
+            Ending::Failed(_) | Ending::Lost(_) | Ending::Broken(_) if self.victim_has_ended(turn.world) => {
                 Ending::TargetGone
             }
             ending => ending,
         };
         self.stage = Stage::Reverting { ending, requested_at, attempts: 0 };
         self.due = Duration::ZERO;
-        reports.push(self.report(InjectionState::Reverting, Vec::new(), None, requested_at));
+        self.report(InjectionState::Reverting, Vec::new(), None, requested_at, turn);
     }
 
-    fn undo(&mut self, shared: &Shared, reports: &mut Reports) {
+    fn undo(&mut self, turn: &mut Turn<'_, W>) {
         let proof = self.injector.undo().and_then(|()| self.injector.prove_reverted());
         let Stage::Reverting { ending, requested_at, attempts } = &mut self.stage else { return };
         let requested_at = *requested_at;
@@ -341,34 +369,28 @@ impl Injection {
                     let source = format!("pidfd of {}", self.plan.instance.process.pid);
                     evidence.push(Evidence::new(source, "exited"));
                 }
-                self.finish(state, evidence, error, requested_at, reports);
+                self.finish(state, evidence, error, requested_at, turn);
             }
             Err(_) if *attempts + 1 < UNDO_ATTEMPTS_MAX => {
-                self.due = monotonic() + UNDO_BACKOFF * 2_u32.pow(*attempts);
+                self.due = turn.world.now() + UNDO_BACKOFF * 2_u32.pow(*attempts);
                 *attempts += 1;
             }
-            Err(error) => self.give_up(&error, requested_at, shared, reports),
+            Err(error) => self.give_up(&error, requested_at, turn),
         }
     }
 
-    fn give_up(
-        &mut self,
-        error: &FaultError,
-        requested_at: Duration,
-        shared: &Shared,
-        reports: &mut Reports,
-    ) {
-        self.finish(InjectionState::RevertFailed, Vec::new(), Some(error.to_string()), requested_at, reports);
+    fn give_up(&mut self, error: &FaultError, requested_at: Duration, turn: &mut Turn<'_, W>) {
+        self.finish(InjectionState::RevertFailed, Vec::new(), Some(error.to_string()), requested_at, turn);
         if let (Stage::Final(outcome), Some(record)) = (&self.stage, &mut self.record) {
             record.outcome = Some(outcome.clone());
-            let _ = shared.log.write(record);
+            let _ = turn.shared.records.write(record);
         }
     }
 
-    fn victim_has_ended(&self) -> bool {
+    fn victim_has_ended(&self, world: &W) -> bool {
         match &self.victim {
             Some(victim) => !victim.is_alive(),
-            None => !crate::sys::proc::runs(self.plan.instance.process),
+            None => !world.is_running(self.plan.instance.process),
         }
     }
 
@@ -378,9 +400,9 @@ impl Injection {
         evidence: Vec<Evidence>,
         error: Option<String>,
         since: Duration,
-        reports: &mut Reports,
+        turn: &mut Turn<'_, W>,
     ) {
-        reports.push(self.report(state, evidence.clone(), error.clone(), since));
+        self.report(state, evidence.clone(), error.clone(), since, turn);
         self.stage = Stage::Final(Outcome { state, evidence, error });
     }
 
@@ -390,9 +412,10 @@ impl Injection {
         evidence: Vec<Evidence>,
         error: Option<String>,
         since: Duration,
-    ) -> InjectionReport {
-        let took = monotonic().saturating_sub(since);
+        turn: &mut Turn<'_, W>,
+    ) {
+        let took_ms = turn.world.now().saturating_sub(since).as_secs_f64() * 1000.0;
         let injection = self.plan.id.clone();
-        InjectionReport { injection, state, evidence, error, took_ms: took.as_secs_f64() * 1000.0 }
+        turn.reports.push(InjectionReport { injection, state, evidence, error, took_ms });
     }
 }

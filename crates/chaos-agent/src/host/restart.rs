@@ -106,7 +106,7 @@ fn text(path: &Path) -> Option<String> {
 }
 
 /// The last `Restart=` of the section `[Service]`.
-fn restart_setting(unit: &str) -> Option<String> {
+pub(crate) fn restart_setting(unit: &str) -> Option<String> {
     let mut section = "";
     let mut found = None;
     for line in unit.lines().map(str::trim) {

@@ -267,6 +267,7 @@ fn ports_that_do_not_answer_do_not_add_up() {
             network_namespace: sys::proc::namespace_inode(own.pid, "net").unwrap(),
             shares_host_network: true,
             own_cgroup: None,
+            host: String::new(),
         }
     };
     let mut instances: Vec<Instance> = full.iter().map(|full| instance(&full.listener)).collect();

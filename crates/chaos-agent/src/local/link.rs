@@ -1,150 +1,173 @@
 //! The link to one fault process: one task that writes commands, hands on reports, and sees the process die.
 //!
-//! Owns the list of injections that have no final report yet. It never waits for a consumer: the sink does not block
-//! and the queue of commands is bounded.
+//! Owns when a link begins and ends. It never waits for a consumer: the sinks do not block and the queue of commands is
+//! bounded.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use chaos_core::port::{Evidence, InjectionReport, ReportSink};
+use chaos_core::port::{InjectionReport, ReportSink};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
 use chaos_core::target::ProcessRef;
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::State;
-use super::spawn::Spawned;
+use super::machine::{Control, HolderProcess, Machine, apart};
 use crate::holder::wire::{self, Command, Lines};
 use crate::sweep;
-use crate::sys::pidfd::PidFd;
-use crate::undo::UndoLog;
 
 /// Most commands that wait to be written to one fault process.
 const COMMANDS_MAX: usize = 1024;
+/// Most bytes that are read at once.
+const READ_BYTES: usize = 16 << 10;
 
-/// An injection without a final report.
-#[derive(Clone)]
-pub(super) struct Open {
+/// Injections of one run on their way to a fault process.
+pub(super) struct Order {
+    pub(super) run: RunId,
+    pub(super) injections: Vec<InjectionId>,
+    pub(super) lines: Vec<u8>,
     pub(super) sink: ReportSink,
-    pub(super) active: bool,
 }
-
-type Injections = Mutex<BTreeMap<InjectionId, Open>>;
 
 /// The node's end of a link.
 pub(super) struct Link {
-    process: ProcessRef,
+    holder: ProcessRef,
     commands: mpsc::Sender<Vec<u8>>,
-    open: Arc<Injections>,
 }
 
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("open", &lock(&self.open).len()).finish()
+/// What became of an order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HandedOver {
+    /// A fault process has it.
+    Yes,
+    /// The run has no fault process that takes orders.
+    NoLink,
+    /// Its fault process does not read: no other may be started beside it.
+    Stuck,
+}
+
+impl State {
+    /// Hands an order to the fault process that its run has.
+    pub(super) fn hand_over(&self, order: &Order) -> HandedOver {
+        self.hand_over_to(self.links().get(&order.run), order)
     }
-}
 
-impl Link {
-    /// Hands over more injections; false when this fault process takes no more.
-    pub(super) fn add(&self, injections: &[(InjectionId, Open)], lines: &[u8]) -> bool {
-        let mut open = lock(&self.open);
-        let sent = self.commands.try_send(lines.to_vec()).is_ok();
-        if sent {
-            open.extend(injections.iter().cloned());
+    fn hand_over_to(&self, link: Option<&Link>, order: &Order) -> HandedOver {
+        let Some(link) = link else { return HandedOver::NoLink };
+        let mut outcome = HandedOver::NoLink;
+        self.injections.take_on(&order.run, link.holder, &order.injections, &order.sink, || {
+            outcome = match link.commands.try_send(order.lines.clone()) {
+                Ok(()) => HandedOver::Yes,
+                Err(TrySendError::Full(_)) => HandedOver::Stuck,
+                Err(TrySendError::Closed(_)) => HandedOver::NoLink,
+            };
+            outcome == HandedOver::Yes
+        });
+        outcome
+    }
+
+    /// Sends a command to the fault process of a run. One that takes none is told by a signal to undo everything: a
+    /// request to undo must never be lost in a queue.
+    pub(super) fn send(&self, run: &RunId, line: Vec<u8>) {
+        let stuck = match self.links().get(run) {
+            Some(link) => {
+                matches!(link.commands.try_send(line), Err(TrySendError::Full(_))).then_some(link.holder)
+            }
+            // A run without a link has no open injection: there is nothing to prolong or to undo.
+            None => None,
+        };
+        if let Some(holder) = stuck {
+            let told = self.machine.terminate(holder);
+            tracing::error!(process = holder.pid, ?told, "a fault process takes no commands and is ended");
         }
-        sent
-    }
-
-    /// Sends a command. A fault process that takes none is told by a signal to undo everything: a request to undo
-    /// must never be lost in a queue.
-    pub(super) fn send(&self, line: Vec<u8>) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.commands.try_send(line) {
-            let told = PidFd::open(self.process).and_then(|holder| holder.send_signal(libc::SIGTERM));
-            tracing::error!(
-                process = self.process.pid,
-                ?told,
-                "a fault process takes no commands and is ended"
-            );
-        }
     }
 }
 
-fn lock(open: &Injections) -> MutexGuard<'_, BTreeMap<InjectionId, Open>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes up a new fault process: its first lines are on their way when this returns.
-pub(super) fn attach(
-    run: RunId,
-    spawned: Spawned,
-    first: Vec<u8>,
-    injections: Vec<(InjectionId, Open)>,
-    log: UndoLog,
-    state: &Arc<State>,
-) -> Result<(), String> {
-    spawned.control.set_nonblocking(true).map_err(|error| error.to_string())?;
-    let control = UnixStream::from_std(spawned.control).map_err(|error| error.to_string())?;
-    let process = spawned.process;
+/// Takes up a new fault process: `begin` and the order are on their way to it when this returns. Another order may have
+/// started one for the same run meanwhile: then that one has both orders, and this one is kept for the next.
+pub(super) fn open(state: &Arc<State>, holder: HolderProcess, begin: Vec<u8>, order: &Order) -> HandedOver {
+    let mut links = state.links();
+    let outcome = state.hand_over_to(links.get(&order.run), order);
+    if outcome != HandedOver::NoLink {
+        state.prepared().insert(order.run.clone(), holder);
+        return outcome;
+    }
+    let HolderProcess { identity, control, ended } = holder;
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-    let open = Arc::new(Mutex::new(injections.into_iter().collect()));
-    let _ = commands.try_send(first);
-    state.links().insert(run.clone(), Link { process, commands, open: Arc::clone(&open) });
-    let state = Arc::clone(state);
-    let task =
-        Task { run, control, queue, process, lines: Lines::default(), open, heard: Vec::new(), log, state };
-    tokio::spawn(task.serve(spawned.child));
-    Ok(())
+    let first = [begin, order.lines.clone()].concat();
+    let sent = || commands.try_send(first).is_ok();
+    state.injections.take_on(&order.run, identity, &order.injections, &order.sink, sent);
+    links.insert(order.run.clone(), Link { holder: identity, commands });
+    let task = Task {
+        run: order.run.clone(),
+        holder: identity,
+        control,
+        queue,
+        lines: Lines::default(),
+        told: Vec::new(),
+        state: Arc::clone(state),
+    };
+    tokio::spawn(task.serve(ended));
+    HandedOver::Yes
 }
 
 struct Task {
     run: RunId,
-    control: UnixStream,
+    holder: ProcessRef,
+    control: Box<dyn Control>,
     queue: mpsc::Receiver<Vec<u8>>,
-    process: ProcessRef,
     lines: Lines,
-    open: Arc<Injections>,
     /// Ended, told and undone: their records are not needed any more.
-    heard: Vec<InjectionId>,
-    log: UndoLog,
+    told: Vec<InjectionId>,
     state: Arc<State>,
 }
 
 impl Task {
     /// Serves the link until every injection is final and the fault process has ended.
-    async fn serve(mut self, mut child: tokio::process::Child) {
+    async fn serve(mut self, ended: BoxFuture<'static, bool>) {
         while !self.is_done() && self.turn().await {}
-        // Closing the socket is how a fault process that has nothing left to do is told to end.
+        // Closing the channel is how a fault process that has nothing left to do is told to end.
         let _ = self.control.shutdown().await;
         while self.read().await {}
-        let ended = child.wait().await;
-        self.state.registered().retain(|process| *process != self.process);
-        if !ended.is_ok_and(|status| status.success()) {
-            self.clear_away();
+        let everything_is_undone = ended.await;
+        self.state.registered().retain(|process| *process != self.holder);
+        if !everything_is_undone {
+            let told = std::mem::take(&mut self.told);
+            clear_away(&self.state, self.holder, told).await;
         }
         self.settle_what_is_left().await;
     }
 
     /// True when no injection is open; from then on this fault process takes no more.
-    fn is_done(&mut self) -> bool {
+    fn is_done(&self) -> bool {
+        let done = !self.state.injections.any_open(&self.run, self.holder);
+        // Asked again with the list of links locked, where orders are handed over.
+        done && self.close(|state| !state.injections.any_open(&self.run, self.holder))
+    }
+
+    /// Takes no more orders, if that is so. The run may have another fault process by now, whose link stays.
+    fn close(&self, is_so: impl FnOnce(&State) -> bool) -> bool {
         let mut links = self.state.links();
-        let done = lock(&self.open).is_empty();
-        if done {
+        let closed = is_so(&self.state);
+        if closed && links.get(&self.run).is_some_and(|link| link.holder == self.holder) {
             links.remove(&self.run);
         }
-        done
+        closed
     }
 
     /// One event; false when the fault process does not speak any more.
     async fn turn(&mut self) -> bool {
-        let mut buffer = vec![0; 16 << 10];
+        let mut buffer = vec![0; READ_BYTES];
         tokio::select! {
+            biased;
             command = self.queue.recv() => match command {
                 Some(line) => self.control.write_all(&line).await.is_ok(),
                 None => false,
             },
             read = self.control.read(&mut buffer) => match read {
-                Ok(length) if length > 0 => self.take(buffer.get(..length).unwrap_or_default()).await,
+                Ok(length @ 1..) => self.take(buffer.get(..length).unwrap_or_default()).await,
                 _ => false,
             },
         }
@@ -152,9 +175,9 @@ impl Task {
 
     /// Reads on when nothing more is written; false at the end.
     async fn read(&mut self) -> bool {
-        let mut buffer = vec![0; 16 << 10];
+        let mut buffer = vec![0; READ_BYTES];
         match self.control.read(&mut buffer).await {
-            Ok(length) if length > 0 => self.take(buffer.get(..length).unwrap_or_default()).await,
+            Ok(length @ 1..) => self.take(buffer.get(..length).unwrap_or_default()).await,
             _ => false,
         }
     }
@@ -165,9 +188,9 @@ impl Task {
         for line in lines {
             let Ok(report) = serde_json::from_slice::<InjectionReport>(&line) else { return false };
             let (id, state) = (report.injection.clone(), report.state);
-            self.hand_on(report);
+            self.state.injections.hand_on(&self.run, report);
             if state.is_final() && state != InjectionState::RevertFailed {
-                self.heard.push(id.clone());
+                self.told.push(id.clone());
             }
             if state.is_final()
                 && let Ok(line) = wire::line(&Command::Heard(id))
@@ -179,72 +202,19 @@ impl Task {
         true
     }
 
-    fn hand_on(&self, report: InjectionReport) {
-        let sink = {
-            let mut open = lock(&self.open);
-            let Some(injection) = open.get_mut(&report.injection) else { return };
-            injection.active |= report.state == InjectionState::Active;
-            let sink = Arc::clone(&injection.sink);
-            if report.state.is_final() {
-                open.remove(&report.injection);
-            }
-            sink
-        };
-        sink(report);
-    }
-
-    /// What a fault process that was killed between its last word and its end has not cleared away.
-    fn clear_away(&self) {
-        let writer = self.process.pid;
-        let cleared = self.log.discard_unfinished(|pid| pid == writer);
-        let removed = self.heard.iter().try_for_each(|id| self.log.remove(id));
-        if let Err(error) = cleared.and(removed) {
-            tracing::warn!(%error, "undo records that are not needed any more can't be removed");
-        }
-    }
-
     /// The fault process was killed: what it left is undone now, from its records.
-    async fn settle_what_is_left(&mut self) {
-        self.state.links().remove(&self.run);
-        let left: Vec<(InjectionId, bool)> =
-            lock(&self.open).iter().map(|(id, open)| (id.clone(), open.active)).collect();
-        for (id, active) in left {
-            let log = self.log.clone();
-            let settled = tokio::task::spawn_blocking(move || settle(&log, &id, active)).await;
-            // A panic in there must not be silence.
-            if let Ok(report) = settled {
-                self.hand_on(report);
-            }
-        }
-        for id in lock(&self.open).keys().cloned().collect::<Vec<_>>() {
-            self.hand_on(ended(
-                id,
-                InjectionState::RevertFailed,
-                "undoing from its record failed".to_owned(),
-            ));
-        }
+    async fn settle_what_is_left(self) {
+        self.close(|_| true);
+        let left = self.state.injections.left_by(&self.run, self.holder);
+        self.state.settle(&self.run, left).await;
     }
 }
 
-fn settle(log: &UndoLog, id: &InjectionId, active: bool) -> InjectionReport {
-    match log.read(id) {
-        Ok(Some(record)) => {
-            let mut report = sweep::settle(log, record);
-            if report.state == InjectionState::Reverted && !active && report.error.is_some() {
-                report.state = InjectionState::ApplyFailed;
-            }
-            report
-        }
-        Ok(None) => {
-            let mut report =
-                ended(id.clone(), InjectionState::ApplyFailed, "the fault process was ended".to_owned());
-            report.evidence.push(Evidence::new("undo records", "none: nothing was changed"));
-            report
-        }
-        Err(error) => ended(id.clone(), InjectionState::RevertFailed, error.to_string()),
+/// What a fault process that was killed between its last word and its end has not cleared away.
+async fn clear_away(state: &State, holder: ProcessRef, told: Vec<InjectionId>) {
+    let work = move |machine: &dyn Machine| sweep::clear_away(machine.remains().records(), holder, &told);
+    let cleared = apart(&state.machine, work).await;
+    if let Err(reason) = cleared.and_then(|cleared| cleared.map_err(|error| error.to_string())) {
+        tracing::warn!(%reason, "undo records that are not needed any more can't be removed");
     }
-}
-
-fn ended(injection: InjectionId, state: InjectionState, error: String) -> InjectionReport {
-    InjectionReport { injection, state, evidence: Vec::new(), error: Some(error), took_ms: 0.0 }
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -68,16 +68,21 @@ fn write_and_flush(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Removes a file so that it stays removed after a crash; one that is not there is fine.
+/// Removes files of a folder so that they stay removed after a crash, with one flush for all; those that are not there
+/// are fine.
 ///
 /// # Errors
-/// The file can't be removed or its folder can't be flushed.
-pub fn fsync_remove(path: &Path) -> Result<(), SysError> {
-    match std::fs::remove_file(path) {
-        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new("."))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(SysError::io(format!("removing {}", path.display()), error)),
+/// A file can't be removed or the folder can't be flushed; others may be left as well.
+pub fn fsync_remove(folder: &Path, paths: &[PathBuf]) -> Result<(), SysError> {
+    let mut any = false;
+    for path in paths {
+        match std::fs::remove_file(path) {
+            Ok(()) => any = true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SysError::io(format!("removing {}", path.display()), error)),
+        }
     }
+    if any { sync_folder(folder) } else { Ok(()) }
 }
 
 /// Flushes the entries of a folder.
@@ -135,8 +140,12 @@ mod tests {
         fsync_write(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        fsync_remove(&path).unwrap();
-        fsync_remove(&path).unwrap();
+        let other = folder.path().join("other.json");
+        fsync_write(&other, b"one").unwrap();
+        for _ in 0..2 {
+            fsync_remove(folder.path(), &[path.clone(), other.clone()]).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(fsync_write(&folder.path().join("missing/record"), b"x").is_err());
     }
 

@@ -129,7 +129,7 @@ impl Status {
                 }
                 "Tgid" => status.process = first.parse().unwrap_or(0),
                 "TracerPid" => status.tracer = first.parse().unwrap_or(0),
-                "VmRSS" => status.resident_bytes = first.parse::<u64>().unwrap_or(0) * 1024,
+                "VmRSS" => status.resident_bytes = first.parse::<u64>().unwrap_or(0).saturating_mul(1024),
                 "Threads" => status.threads = first.parse().unwrap_or(0),
                 "CapEff" => status.effective_capabilities = u64::from_str_radix(first, 16).unwrap_or(0),
                 "SigPnd" | "ShdPnd" => status.pending_signals |= u64::from_str_radix(first, 16).unwrap_or(0),
@@ -247,7 +247,7 @@ pub fn private_bytes(pid: i32) -> Result<u64, SysError> {
     let kibibytes = text.lines().find_map(|line| {
         line.strip_prefix("Private_Dirty:")?.split_ascii_whitespace().next()?.parse::<u64>().ok()
     });
-    kibibytes.map(|number| number * 1024).ok_or_else(|| malformed(pid, "smaps_rollup", &text))
+    kibibytes.map(|number| number.saturating_mul(1024)).ok_or_else(|| malformed(pid, "smaps_rollup", &text))
 }
 
 /// The pids of all processes, in the order of `/proc`.
@@ -409,7 +409,7 @@ pub fn memory() -> Result<Memory, SysError> {
             what: "no MemTotal or MemAvailable".to_owned(),
         });
     };
-    Ok(Memory { total_bytes: total * 1024, available_bytes: available * 1024 })
+    Ok(Memory { total_bytes: total.saturating_mul(1024), available_bytes: available.saturating_mul(1024) })
 }
 
 /// Clock ticks per second of the times in `stat`.

@@ -1,5 +1,6 @@
 //! Ties between a process and its parent. It starts and ends nothing.
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -24,6 +25,14 @@ pub fn parent_death_signal(signal: Signal, expected_parent: i32) -> Result<(), S
 /// The kernel refuses.
 pub fn become_subreaper() -> Result<(), SysError> {
     prctl::set_child_subreaper(true).map_err(|errno| SysError::io("becoming a subreaper", errno))
+}
+
+/// Whether a child or a traced process of this one has changed in a way that nobody has waited for yet.
+pub(crate) fn has_news_of_children() -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let any = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
+    let looking = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::All, any | looking), Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD))
 }
 
 /// Closes every descriptor but the standard three: whatever a parent leaked into this process. Only for the very

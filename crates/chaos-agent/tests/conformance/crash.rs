@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use chaos_agent::sweep::recover;
-use chaos_agent::sys::nft::{Direction, InjectionName, Lease, NftSocket, PartitionSpec, Scope, TableRemoval};
-use chaos_core::port::Owner;
+use chaos_agent::sys::nft::{
+    Direction, InjectionName, Lease, NftSocket, Partition, PartitionSpec, Scope, TableRemoval,
+};
+use chaos_core::port::{Node, Owner, Placed};
 use chaos_core::run::InjectionState::{Active, ApplyFailed, RevertFailed, Reverted};
 
 use super::actor::Actor;
@@ -60,6 +62,23 @@ fn when_a_server_is_killed_its_faults_last_until_the_lease_ends() {
     assert!(ordered.elapsed() >= order.lease, "not before the lease");
     assert!(runs_on(victim.process));
     assert_eq!(recover(state.path(), false).unwrap()[0].state, Reverted);
+}
+
+#[test]
+fn a_server_that_comes_back_takes_up_what_its_predecessor_ordered_and_hears_how_it_ended() {
+    let (site, victim) = (Site::new(), Victim::busy());
+    let mut order = order(default_fault(chaos_core::spec::FaultKind::ProcessPause), &[victim.instance()]);
+    order.owner = Owner::Server;
+    let parent = Actor::parent(site.state.path(), &order);
+    parent.wait_for_state(Active);
+    kill(parent.victim.process);
+    let (reports, injection) = (Reports::default(), order.injections[0].id.clone());
+    let placed = vec![Placed { injection, host: String::new() }];
+    let held = site.runtime.block_on(site.node.attach(&order.run, placed, reports.sink()));
+    assert!(held.is_empty(), "nobody can speak with that fault process");
+    reports.wait_for(Reverted);
+    assert!(runs_on(victim.process) && holder(&order.run).is_none());
+    assert!(site.records().is_empty() && site.node.open().is_empty());
 }
 
 #[test]
@@ -133,24 +152,25 @@ fn recovery_removes_rules_of_the_dead_that_have_no_record_once_they_are_inert_an
     let state = tempfile::tempdir().unwrap();
     super::scene::Network::new().run(|| {
         let mut socket = NftSocket::open().unwrap();
-        let spec = |name: &str| PartitionSpec {
-            name: InjectionName::new(name).unwrap(),
-            direction: Direction::Both,
-            scope: Scope::Namespace,
-            peers: Vec::new(),
-            ports: Vec::new(),
+        let partition = |name: &str, direction| {
+            let name = InjectionName::new(name).unwrap();
+            let (scope, peers, ports) = (Scope::Namespace, Vec::new(), Vec::new());
+            Partition::new(PartitionSpec { name, direction, scope, peers, ports }).unwrap()
         };
-        let (dead, living) = (spec("dead-0"), spec("living-0"));
-        socket.install(&dead, Lease::new(Duration::from_millis(50)).unwrap()).unwrap();
-        socket.install(&living, Lease::new(LONG).unwrap()).unwrap();
-        eventually("the kernel has ended it", || !socket.read(&dead.name).unwrap().is_in_effect());
-        assert!(!socket.read(&dead.name).unwrap().is_absent(), "its rules are left");
+        let mut dead = partition("dead-0", Direction::Both);
+        let mut living = partition("living-0", Direction::In);
+        let mut leave_dead = |socket: &mut NftSocket| {
+            socket.install(&mut dead, Lease::new(Duration::from_millis(50)).unwrap()).unwrap();
+            eventually("the kernel has ended it", || socket.live_marks(&dead).unwrap() == 0);
+            assert!(socket.list_rules().unwrap().serve(&dead), "its rules are left");
+        };
+        socket.install(&mut living, Lease::new(LONG).unwrap()).unwrap();
+        leave_dead(&mut socket);
         assert!(recover(state.path(), false).unwrap().is_empty());
-        assert!(socket.read(&dead.name).unwrap().is_absent());
-        assert!(socket.read(&living.name).unwrap().is_in_effect(), "what lives is left alone");
-        socket.remove(&living.name).unwrap();
-        socket.install(&dead, Lease::new(Duration::from_millis(50)).unwrap()).unwrap();
-        eventually("the kernel has ended it", || !socket.read(&dead.name).unwrap().is_in_effect());
+        assert!(socket.read(&living.spec().name).unwrap().is_in_effect(), "what lives is left alone");
+        assert_eq!(socket.remove_inert(None).unwrap(), 0, "what is dead is gone");
+        socket.release(&mut living).unwrap();
+        leave_dead(&mut socket);
         recover(state.path(), false).unwrap();
         assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::Absent, "nothing is left");
     });

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use chaos_agent::local::{Limits, LocalConfig, LocalNode};
-use chaos_core::port::{Node, NodeError};
+use chaos_core::port::{Node, NodeAction, NodeError};
 use chaos_core::run::InjectionState::{ApplyFailed, TargetGone};
 use chaos_core::spec::FaultKind;
+use chaos_core::target::Instance;
 
 use super::support::*;
 
@@ -81,7 +82,8 @@ fn on_a_full_disk_nothing_is_applied() {
 fn an_order_beyond_the_limits_of_the_node_is_refused() {
     let victim = Victim::sleeping();
     let state = tempfile::tempdir().unwrap();
-    let limits = Limits { duration_max: std::time::Duration::from_secs(1), faults: vec![FaultKind::PodKill] };
+    let (duration_max, faults) = (std::time::Duration::from_secs(1), vec![FaultKind::PodKill]);
+    let limits = Limits { duration_max, faults, ..Limits::default() };
     let node = LocalNode::new(LocalConfig { limits, ..config(state.path()) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for kind in [FaultKind::PodKill, FaultKind::ProcessPause] {
@@ -90,6 +92,48 @@ fn an_order_beyond_the_limits_of_the_node_is_refused() {
         assert!(matches!(refused, Err(NodeError::Refused { .. })), "{kind}: {refused:?}");
     }
     assert!(victim.is_running());
+}
+
+#[test]
+fn only_the_apps_of_the_configuration_are_hit() {
+    let victim = Victim::sleeping();
+    let state = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let inject = |app: &str| {
+        let limits = Limits { apps: Some(vec![app.to_owned()]), ..Limits::default() };
+        let node = LocalNode::new(LocalConfig { limits, ..config(state.path()) });
+        let order = order(default_fault(FaultKind::PodKill), &[victim.instance()]);
+        runtime.block_on(async {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            node.inject(order, std::sync::Arc::new(move |report| drop(tell.send(report)))).await?;
+            while told.recv().await.is_some_and(|report| !report.state.is_final()) {}
+            Ok::<_, NodeError>(())
+        })
+    };
+    let refused = inject("an-app-that-nobody-has").unwrap_err().to_string();
+    assert!(refused.contains("is of no app that may be hit here (an-app-that-nobody-has)"), "{refused}");
+    assert!(victim.is_running());
+    inject("sleep").unwrap();
+    assert!(!victim.is_running());
+}
+
+#[test]
+fn a_restart_ends_what_somebody_starts_again_and_nothing_else() {
+    let (site, victim) = (Site::new(), Victim::busy());
+    let child = child_of(victim.process.pid).unwrap();
+    let restart = |managed: bool, instance: Instance| {
+        let instance = Box::new(Instance { managed, ..instance });
+        site.runtime.block_on(site.node.act(&NodeAction::Restart(instance)))
+    };
+    assert!(matches!(restart(false, victim.instance()), Err(NodeError::Refused { .. })));
+    let own = chaos_agent::sys::proc::identity(chaos_agent::sys::own_pid()).unwrap();
+    let refused = restart(true, instance_of(own)).unwrap_err().to_string();
+    assert!(refused.contains("protected"), "{refused}");
+    assert!(victim.is_running());
+    let evidence = restart(true, victim.instance()).unwrap();
+    assert!(evidence.iter().any(|evidence| evidence.observed == "exited"), "{evidence:?}");
+    assert!(!victim.is_running() && chaos_agent::sys::proc::identity(child).is_err());
+    restart(true, victim.instance()).unwrap();
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(crate) fn instance_of(process: ProcessRef) -> Instance {
         shares_host_network: proc::namespace_inode(chaos_agent::sys::own_pid(), "net").ok()
             == Some(network_namespace),
         own_cgroup: None,
+        host: String::new(),
     }
 }
 

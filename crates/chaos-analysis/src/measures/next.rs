@@ -88,6 +88,12 @@ fn stopped(run: &Measures) -> Vec<String> {
                     .into(),
             );
         }
+        Some(StopCause::Guardrail) => {
+            steps.push("A guardrail ended it: see the incident, `chaos incident list`.".into());
+        }
+        Some(StopCause::Lever) => {
+            steps.push("`chaos lever show` says who engaged the lever, and why.".into());
+        }
         Some(StopCause::Journal) => {
             steps.push("Free space in the state folder; without a journal nothing may be broken.".into());
         }
@@ -106,7 +112,18 @@ fn blocked(run: &Measures, failure: Option<&Failure>) -> Vec<String> {
     }
     for gate in run.gates.iter().filter(|gate| !gate.passed) {
         let name = gate.gate.name();
+        let lift = format!("`--override {name} --reason R`");
         steps.push(match gate.gate {
+            Gate::Lever => "Somebody stopped everything: `chaos lever show` says who and why, `chaos lever release --reason R` ends it.".into(),
+            Gate::Window => format!("Start it inside of an allowed window, or lift it: {lift}."),
+            Gate::Approval => format!("Ask an approver: `chaos approve {}`.", run.name),
+            Gate::Protected => format!("Name another target, or lift the protection: {lift}."),
+            Gate::Overlap => "Wait for the other run: `chaos list` shows it.".into(),
+            Gate::Breaker => "Find out why the last runs on this target failed: `chaos list`, `chaos incident list`.".into(),
+            Gate::Caps => "Select fewer instances, wait for other runs, or lift the cap: `--override max_affected --reason R`.".into(),
+            Gate::Alert => "An alert fires: mend that first.".into(),
+            Gate::Budget => format!("Too much of an error budget is spent: wait, or lift it: {lift}."),
+            Gate::StopCondition => "Correct `safety.stopWhen` so that each condition has data; `--lenient` only warns.".into(),
             Gate::Health => {
                 "Health has no override: find the signal with `chaos health`, mend it, start again.".into()
             }

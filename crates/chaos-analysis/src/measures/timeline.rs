@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chaos_core::journal::{Record, RunHeader};
 use chaos_core::port::InjectionReport;
-use chaos_core::run::{Event, Phase, ProbeSample, Resolution, RunState, Timer};
-use chaos_core::spec::ProbePhase;
+use chaos_core::run::{ActionOutcome, Event, Phase, ProbeSample, Resolution, RunState, Timer};
+use chaos_core::safety::Decision;
+use chaos_core::spec::{ProbePhase, RecoveryAction};
 
 use super::fold::{kind_of, seconds};
 use super::secrets::Secrets;
@@ -102,6 +103,11 @@ impl Timeline {
                 (self.health.replace(told.clone()) != Some(told))
                     .then(|| format!("{ready} instances ready, {}", health.explain(header.threshold)))
             }
+            Event::Guarded(decisions) => guarded(decisions),
+            Event::Acted(outcome) => Some(acted(header, outcome)),
+            Event::Adopted { held } => {
+                Some(format!("another process took the run up; {} faults are still held", held.len()))
+            }
             Event::StopRequested(stop) => Some(format!("stop: {}", stop.reason)),
         }
     }
@@ -150,11 +156,35 @@ fn injection(header: &RunHeader, state: &RunState, report: &InjectionReport) -> 
     format!("{whom} is {}{}{}", report.state, proof.unwrap_or_default(), error.unwrap_or_default())
 }
 
+fn guarded(decisions: &[Decision]) -> Option<String> {
+    let refused: Vec<String> = decisions
+        .iter()
+        .filter(|decision| !decision.passed)
+        .map(|decision| format!("{}: {}", decision.gate.name(), decision.message))
+        .collect();
+    (!refused.is_empty()).then(|| format!("guardrail {}", refused.join("; ")))
+}
+
+fn acted(header: &RunHeader, outcome: &ActionOutcome) -> String {
+    let action = header.experiment.spec.recovery.actions.get(outcome.action);
+    let name = action.map_or("unknown", RecoveryAction::name);
+    match (&outcome.error, outcome.evidence.first()) {
+        (Some(error), _) => format!("recovery action {name} failed: {error}"),
+        (None, Some(proof)) => {
+            format!("recovery action {name} worked ({}: {})", proof.source, proof.observed)
+        }
+        (None, None) => format!("recovery action {name} had nothing to do"),
+    }
+}
+
 fn elapsed(before: Phase, timer: Timer) -> Option<String> {
     match (before, timer) {
         (Phase::Active, Timer::Run) => Some("the duration is over".into()),
         (Phase::Active, Timer::Item(item)) => Some(format!("the duration of fault {item} is over")),
         (Phase::Active, Timer::Repeat(item)) => Some(format!("fault {item} repeats")),
+        (Phase::Active, Timer::Ramp(step)) => Some(format!("step {} of the ramp is due", step + 1)),
+        (Phase::Reverting, Timer::Stepwise) => Some("undoing step by step takes too long".into()),
+        (Phase::Reverting, Timer::Retry) => Some("a failed undo is tried again".into()),
         (Phase::Reverting, Timer::Revert) => Some("the undo takes too long".into()),
         (Phase::Recovering, Timer::Recovery) => Some("the time to recover is over".into()),
         _ => None,

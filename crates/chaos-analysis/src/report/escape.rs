@@ -20,7 +20,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Text for a Markdown paragraph, list item or table cell.
-pub(super) fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let plain = plain(text);
     let plain = plain.trim();
     let mut escaped = String::with_capacity(plain.len() + 8);
@@ -70,7 +70,7 @@ fn markdown_part(text: &str) -> String {
 }
 
 /// An identifier as code, or escaped when code could not hold it.
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let plain = plain(text);
     if plain.is_empty() || plain.contains(['`', '|']) || plain.trim() != plain {
         markdown(&plain)

@@ -53,6 +53,8 @@ pub(crate) fn header() -> RunHeader {
         threshold: 0.8,
         overrides: BTreeSet::new(),
         reason: None,
+        actor: chaos_core::access::Actor::default(),
+        lenient: false,
         owner: Owner::Command,
         created_at: start(),
     }
@@ -99,6 +101,7 @@ pub(crate) fn instance(number: i32) -> Instance {
         network_namespace: 1,
         shares_host_network: true,
         own_cgroup: None,
+        host: String::new(),
     }
 }
 
@@ -124,8 +127,14 @@ pub(crate) fn measured(score: Option<f64>, ready: usize) -> Event {
 pub(crate) fn resolved(refusal: Option<&str>, overridden: bool) -> Event {
     let chosen = vec![instance(1), instance(3)];
     let score = if refusal.is_some() { 0.5 } else { 1.0 };
-    let decision =
-        |gate, passed, message: &str| Decision { gate, passed, overridden: false, message: message.into() };
+    let decision = |gate, passed, message: &str| Decision {
+        gate,
+        passed,
+        overridden: false,
+        unknown: false,
+        inputs: std::collections::BTreeMap::new(),
+        message: message.into(),
+    };
     Event::Resolved(Box::new(Resolution {
         matching: (0..4).map(|number| format!("orchestrator/{number}")).collect(),
         ready: 4,

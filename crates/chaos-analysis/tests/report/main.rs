@@ -2,6 +2,7 @@
 //!
 //! `CHAOS_UPDATE_GOLDEN=1 cargo test -p chaos-analysis` writes the expected files anew.
 
+mod incidents;
 mod journals;
 
 use std::path::PathBuf;

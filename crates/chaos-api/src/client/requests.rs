@@ -3,6 +3,7 @@
 //! Owns nothing but the pairing of an operation with the types of its question and answer.
 
 use chaos_core::journal::{Record, RunSummary};
+use chaos_core::link::HostInfo;
 use chaos_core::run::RunId;
 use chaos_core::spec::{Experiment, ExperimentKey};
 use futures_util::Stream;
@@ -226,6 +227,14 @@ impl Client {
         self.json(self.request(Operation::PreviewTargets, "", None).query(query)).await
     }
 
+    /// Every host that is or was connected.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn agents(&self) -> Result<Vec<HostInfo>, ClientError> {
+        self.json(self.request(Operation::ListAgents, "", None)).await
+    }
+
     /// Metrics, as Prometheus reads them.
     ///
     /// # Errors
@@ -253,7 +262,12 @@ impl Client {
         }
     }
 
-    fn of(&self, operation: Operation, key: &ExperimentKey, run: Option<&RunId>) -> RequestBuilder {
+    pub(super) fn of(
+        &self,
+        operation: Operation,
+        key: &ExperimentKey,
+        run: Option<&RunId>,
+    ) -> RequestBuilder {
         let query = NamespaceQuery { namespace: Some(key.namespace.clone()) };
         self.request(operation, &key.name, run).query(&query)
     }

@@ -187,6 +187,15 @@ impl Parser {
     }
 }
 
+/// The messages (id, event, data) of a whole stream, arriving in these pieces.
+pub(crate) fn messages<'b>(
+    pieces: impl IntoIterator<Item = &'b [u8]>,
+) -> Result<Vec<(Option<u64>, String, String)>, String> {
+    let (mut parser, mut messages) = (Parser::default(), VecDeque::new());
+    pieces.into_iter().try_for_each(|piece| parser.push(piece, &mut messages))?;
+    Ok(messages.into_iter().map(|message| (message.id, message.event, message.data)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,15 @@
 //!
 //! Owns names. Every schema is generated.
 
+use chaos_core::access::{Permission, Role};
+use schemars::JsonSchema;
 use schemars::generate::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use crate::{ExperimentBody, Operation, StopRequest};
+use crate::{
+    ApprovalRequest, BodyKind, CloseRequest, ExperimentBody, LeverRequest, Operation, StopRequest,
+    TokenRequest,
+};
 
 /// `create_experiment` for [`Operation::CreateExperiment`].
 pub(super) fn operation_id(operation: Operation) -> String {
@@ -19,7 +24,33 @@ pub(super) fn operation_id(operation: Operation) -> String {
     id
 }
 
-pub(super) fn experiment_body(generator: &mut SchemaGenerator) -> Value {
+/// Reading, and engaging the lever, need no token on the machine itself.
+pub(super) fn security(operation: Operation) -> Value {
+    match operation.permission() {
+        Some(Permission::Read | Permission::EngageLever) => json!([{ "token": [] }, {}]),
+        _ => json!([{ "token": [] }]),
+    }
+}
+
+/// Names of the roles that have a permission.
+pub(super) fn roles(permission: Permission) -> Vec<&'static str> {
+    Role::ALL.into_iter().filter(|role| role.may(permission)).map(Role::name).collect()
+}
+
+/// The body of an operation that takes one.
+pub(super) fn body(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> {
+    match operation.body() {
+        BodyKind::None => None,
+        BodyKind::Experiment => Some(experiment_body(generator)),
+        BodyKind::Stop => Some(json_body::<StopRequest>(false, generator)),
+        BodyKind::Lever => Some(json_body::<LeverRequest>(true, generator)),
+        BodyKind::Approval => Some(json_body::<ApprovalRequest>(false, generator)),
+        BodyKind::Token => Some(json_body::<TokenRequest>(true, generator)),
+        BodyKind::Close => Some(json_body::<CloseRequest>(true, generator)),
+    }
+}
+
+fn experiment_body(generator: &mut SchemaGenerator) -> Value {
     let schema = generator.subschema_for::<ExperimentBody>();
     let media = json!({ "schema": schema });
     json!({
@@ -29,9 +60,9 @@ pub(super) fn experiment_body(generator: &mut SchemaGenerator) -> Value {
     })
 }
 
-pub(super) fn stop_body(generator: &mut SchemaGenerator) -> Value {
-    let schema = generator.subschema_for::<StopRequest>();
-    json!({ "required": false, "content": { "application/json": { "schema": schema } } })
+fn json_body<T: JsonSchema>(required: bool, generator: &mut SchemaGenerator) -> Value {
+    let schema = generator.subschema_for::<T>();
+    json!({ "required": required, "content": { "application/json": { "schema": schema } } })
 }
 
 /// Every schema that was referred to.

@@ -2,14 +2,20 @@
 //!
 //! Owns which type each operation answers with. Every schema is generated.
 
+use chaos_core::access::Permission;
+use chaos_core::audit::AuditEntry;
+use chaos_core::incident::Incident;
 use chaos_core::journal::{Record, RunSummary};
+use chaos_core::link::HostInfo;
+use chaos_core::safety::{Approval, Lever};
 use schemars::JsonSchema;
 use schemars::generate::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    DryRun, EventEnvelope, ExperimentDetail, ExperimentRecord, FaultDescription, Live, Operation,
-    PROBLEM_MEDIA_TYPE, Problem, ProblemCode, RunDetail, StopResponse, SystemHealth, TargetsPreview,
+    AuditVerification, DryRun, EventEnvelope, ExperimentDetail, ExperimentRecord, FaultDescription,
+    LeverResponse, Live, NewToken, Operation, PROBLEM_MEDIA_TYPE, Problem, ProblemCode, RunDetail,
+    StopResponse, SystemHealth, TargetsPreview, TokenInfo,
 };
 
 /// The answer to whatever goes wrong.
@@ -84,6 +90,10 @@ fn successes(operation: Operation, generator: &mut SchemaGenerator) -> Map<Strin
         Operation::GetSystemHealth => answer("200", json_of::<SystemHealth>("Measured now.", generator)),
         Operation::ListFaults => answer("200", json_of::<Vec<FaultDescription>>("The catalogue.", generator)),
         Operation::PreviewTargets => answer("200", json_of::<TargetsPreview>("What matches.", generator)),
+        Operation::ListAgents => answer("200", json_of::<Vec<HostInfo>>("The hosts, by name.", generator)),
+        Operation::ConnectAgent => {
+            answer("101", json!({ "description": "From here on frames of the agents' protocol." }))
+        }
         Operation::GetLive => answer("200", json_of::<Live>("It answers.", generator)),
         Operation::GetReady => answer("200", json_of::<Live>("Ready.", generator)),
         Operation::GetMetrics => {
@@ -94,37 +104,89 @@ fn successes(operation: Operation, generator: &mut SchemaGenerator) -> Map<Strin
             let content = json!({ "application/json": { "schema": { "type": "object" } } });
             answer("200", json!({ "description": "OpenAPI 3.1.", "content": content }))
         }
+        other => answers.insert(governed(other).to_owned(), governance(other, generator)),
     };
     answers
+}
+
+/// The status of a success of those operations that [`governance`] describes.
+fn governed(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ApproveExperiment | Operation::CreateToken | Operation::RotateToken => "201",
+        _ => "200",
+    }
+}
+
+/// Successes of the operations about who may do what, and what became of it.
+fn governance(operation: Operation, generator: &mut SchemaGenerator) -> Value {
+    match operation {
+        Operation::GetLever => json_of::<Lever>("The lever.", generator),
+        Operation::SetLever => json_of::<LeverResponse>(
+            "Moved and on disk; every fault of what was stopped is proven reverted or named.",
+            generator,
+        ),
+        Operation::ApproveExperiment => json_of::<Approval>("Approved.", generator),
+        Operation::ListTokens => json_of::<Vec<TokenInfo>>("The tokens.", generator),
+        Operation::CreateToken | Operation::RotateToken => {
+            json_of::<NewToken>("Made; the secret is shown this once.", generator)
+        }
+        Operation::RevokeToken => json_of::<TokenInfo>("Revoked.", generator),
+        Operation::ListAudit => json_of::<Vec<AuditEntry>>("Entries, in order.", generator),
+        Operation::VerifyAudit => json_of::<AuditVerification>("What came of it.", generator),
+        Operation::ListIncidents => json_of::<Vec<Incident>>("Incidents, the latest first.", generator),
+        Operation::GetIncident => {
+            let mut incident = json_of::<Incident>("The incident.", generator);
+            incident["content"]["text/markdown"] = json!({ "schema": { "type": "string" } });
+            incident
+        }
+        Operation::CloseIncident => json_of::<Incident>("Closed.", generator),
+        _ => json!({ "description": "Done." }),
+    }
 }
 
 /// What an operation refuses for reasons of its own.
 fn problems(operation: Operation) -> Vec<ProblemCode> {
     use ProblemCode as Code;
     let mut codes = vec![Code::BadRequest, Code::Forbidden];
-    if operation.writes() {
-        codes.extend([Code::Unauthorized, Code::StoreUnavailable, Code::PayloadTooLarge]);
+    if !matches!(operation, Operation::GetLive | Operation::GetReady) {
+        codes.push(Code::RateLimited);
     }
-    if operation.path().contains("{name}") {
+    if let Some(permission) = operation.permission() {
+        codes.push(Code::Unauthorized);
+        // Every caller but a node agent reads.
+        codes.extend((permission != Permission::Read).then_some(Code::RoleMissing));
+    }
+    if operation.writes() {
+        codes.extend([Code::StoreUnavailable, Code::PayloadTooLarge]);
+    }
+    if operation.path().contains('{') {
         codes.push(Code::NotFound);
     }
-    if matches!(operation, Operation::CreateExperiment | Operation::StartRun) {
-        codes.extend([
-            Code::NameInUse,
-            Code::Blocked,
-            Code::InvalidDocument,
-            Code::TargetNotFound,
-            Code::QueueFull,
-            Code::ShuttingDown,
-        ]);
-    }
-    if operation == Operation::CreateExperiment {
-        codes.push(Code::UnsupportedMediaType);
-    }
-    if operation == Operation::GetReady {
-        codes.extend([Code::ShuttingDown, Code::StoreUnavailable]);
-    }
+    codes.extend(own_problems(operation));
     codes
+}
+
+fn own_problems(operation: Operation) -> &'static [ProblemCode] {
+    use ProblemCode as Code;
+    const START: [ProblemCode; 8] = [
+        Code::NameInUse,
+        Code::Blocked,
+        Code::LeverEngaged,
+        Code::InvalidDocument,
+        Code::TargetNotFound,
+        Code::QueueFull,
+        Code::ShuttingDown,
+        Code::UnsupportedMediaType,
+    ];
+    match operation {
+        Operation::CreateExperiment => &START,
+        Operation::StartRun => START.split_last().map_or(&[], |(_, rest)| rest),
+        Operation::GetReady => &[Code::ShuttingDown, Code::StoreUnavailable],
+        Operation::SetLever | Operation::ApproveExperiment => &[Code::InvalidDocument],
+        Operation::CreateToken | Operation::RotateToken => &[Code::InvalidDocument, Code::Conflict],
+        Operation::CloseIncident => &[Code::InvalidDocument, Code::Conflict],
+        _ => &[],
+    }
 }
 
 fn json_of<T: JsonSchema>(description: &str, generator: &mut SchemaGenerator) -> Value {

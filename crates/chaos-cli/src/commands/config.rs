@@ -66,6 +66,11 @@ fn rows(settings: &Settings) -> Vec<Row> {
         Some(setting) => row(name, Value::from(mask(&setting.value)), &setting.origin),
         None => row(name, Value::Null, &Origin::Default),
     };
+    let file = if settings.config_file_found {
+        Origin::File(settings.config_file.value.clone())
+    } else {
+        Origin::Default
+    };
     vec![
         row("configFile", json!(settings.config_file.value), &settings.config_file.origin),
         optional("server", &settings.server, without_password),
@@ -76,6 +81,14 @@ fn rows(settings: &Settings) -> Vec<Row> {
         row("safety.threshold", json!(settings.threshold.value), &settings.threshold.origin),
         optional("safety.prometheus", &settings.prometheus, without_password),
         row("safety.signals", json!(settings.signals.value), &settings.signals.origin),
+        match &settings.ca {
+            Some(ca) => row("ca", json!(ca.value), &ca.origin),
+            None => row("ca", Value::Null, &Origin::Default),
+        },
+        optional("database", &settings.database, without_password),
+        row("safety.rules", json!(settings.rest.safety.policy()), &file),
+        row("store", json!(settings.rest.store), &file),
+        row("probes", json!(settings.rest.probes), &file),
         optional("log", &settings.log, str::to_owned),
     ]
 }

@@ -169,7 +169,7 @@ async fn run_all(
     let mut interrupted = None;
     for scenario in scenarios {
         out.text(&format!("\n{}\n  {}", scenario.title(), scenario.look_at()))?;
-        match one(*scenario, app, &connection.client, signals, out).await {
+        match Box::pin(one(*scenario, app, &connection.client, signals, out)).await {
             Ok((detail, None)) => {
                 let report = write_report(&connection.client, &detail, &settings.state.value).await?;
                 // The demo has a state folder of its own, so its report is found by its path.
@@ -271,7 +271,7 @@ async fn follow(
     out: &Output,
 ) -> Result<(ExperimentDetail, Option<u8>), Failure> {
     let run = started.record.run.clone().ok_or_else(|| anyhow::anyhow!("the run was not started"))?;
-    let ended = watch::follow(client, &started, &run, signals, out).await?;
+    let ended = watch::follow(client, &started, &run, signals, out, true).await?;
     Ok((ended.detail, ended.signal.map(|_| ended.code)))
 }
 

@@ -27,8 +27,10 @@ use session::Session;
 
 /// What the help says of it.
 pub(crate) const LONG: &str = "\
-Runs experiments from documents or from flags, watches each live and exits with its verdict. Several documents run one \
-after the other; the exit code is the worst of them: 7, then 143 or 130, 1, 2, 3, 4, 5, 6, 0.
+Runs experiments from documents or from flags, watches each live and exits with its verdict. Several documents, or a \
+folder, are a suite: they run one after the other, or --parallel at a time (never two on one target), and end in one \
+table; the exit code is the worst of them: 7, then 143 or 130, 1, 2, 3, 4, 5, 6, 0. --on-deviation stop ends the suite \
+at the first that does not hold.
 
 With a document, --name, --namespace, --target-app, --duration, --percent, --safety-threshold and --seed outweigh what \
 it says. With a server configured or running the run is carried out there; else in this process, where other terminals \
@@ -44,6 +46,7 @@ EXAMPLES:
   chaos run --type pod_kill --name orchestrator-test --target-app orchestrator --duration 10
   chaos run --type cpu_stress --set load=60% --set cores=1 --duration 30s
   chaos run -f experiment.yaml --dry-run
+  chaos run -f experiments/ --parallel 4 --on-deviation stop
   chaos run -f experiments/ --seed 7
   chaos run --type pod_kill --percent 100 --override max_affected,last_ready_instance --reason 'game day'
   chaos run -f experiment.yaml --expect blocked";
@@ -94,20 +97,41 @@ pub(crate) struct RunArgs {
     /// Exit 0 when this is the verdict, 3 when it is another
     #[arg(long, value_enum, value_name = "VERDICT")]
     expect: Option<Expected>,
+    /// What becomes of the other documents when one deviates
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "continue")]
+    on_deviation: OnDeviation,
+    /// How many documents run at the same time; never two on one target
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=PARALLEL_MAX))]
+    parallel: u8,
     /// Run in this process although a server is configured
     #[arg(long)]
     standalone: bool,
 }
 
+/// The most runs that one command watches.
+const PARALLEL_MAX: i64 = 16;
+
+/// What follows a run that found a weakness, or could not be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnDeviation {
+    /// The next document
+    Continue,
+    /// Nothing any more; what runs at the same time goes on to its end
+    Stop,
+}
+
 /// Caps that are lifted for a run.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OverrideArgs {
-    /// Caps to lift for this run: max_affected, last_ready_instance, unmanaged_kill
+    /// Caps to lift for this run: max_affected, last_ready_instance, unmanaged_kill, protected, window, budget
     #[arg(long = "override", value_name = "NAME,…", value_delimiter = ',', requires = "reason", value_parser = cap)]
     names: Vec<Override>,
     /// Why they are lifted; logged
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Start although a stop condition has no data and so could never end the run
+    #[arg(long)]
+    lenient: bool,
 }
 
 impl OverrideArgs {
@@ -120,6 +144,7 @@ impl OverrideArgs {
         Ok(CreateQuery {
             overrides: (!names.is_empty()).then(|| names.join(",")),
             reason: self.reason.clone(),
+            lenient: self.lenient.then_some(true),
             ..CreateQuery::default()
         })
     }
@@ -158,7 +183,7 @@ impl Expected {
     }
 }
 
-fn span(text: &str) -> Result<Span, String> {
+pub(crate) fn span(text: &str) -> Result<Span, String> {
     Span::parse(text)
         .ok_or_else(|| "expected a duration such as 30s, 1m30s, 500ms or a number of seconds".to_owned())
 }

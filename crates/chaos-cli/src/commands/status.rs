@@ -68,7 +68,7 @@ async fn until_finished(client: &Client, run: &RunId, out: &Output) -> Result<Op
         tokio::select! {
             event = events.next() => match event {
                 None => return Ok(None),
-                Some(event) => watch::print_line(&event?.1, out),
+                Some(event) => watch::print_line("", &event?.1, out),
             },
             signal = signals.next() => return Ok(Some(signal.exit_code())),
         }

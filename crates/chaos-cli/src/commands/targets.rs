@@ -1,6 +1,7 @@
 //! `chaos targets`: what could be hit, and how many; changes nothing.
 
-use chaos_api::{TargetsPreview, TargetsQuery};
+use chaos_api::{Client, TargetsPreview, TargetsQuery};
+use chaos_core::link::{HostInfo, LOCAL_HOST};
 use chaos_core::spec::Select;
 use chaos_core::units::Percent;
 use clap::Args;
@@ -57,6 +58,9 @@ pub(crate) struct TargetsArgs {
     /// How many of what matches: one, all, 3, 50%, <=30%
     #[arg(long, value_name = "HOW-MANY", value_parser = select, default_value = "one")]
     select: Select,
+    /// Hosts to look at, of those that are connected to the server [default: every one]
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
+    hosts: Vec<String>,
     /// Seed of the choice
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -88,6 +92,7 @@ impl TargetsArgs {
             process_cmdline: self.cmdline.clone(),
             process_user: self.user.clone(),
             process_port: self.port,
+            hosts: (!self.hosts.is_empty()).then(|| self.hosts.join(",")),
             select: Some(self.select),
             seed: self.seed,
             max_affected: self.max_affected,
@@ -98,8 +103,13 @@ impl TargetsArgs {
 /// Does it.
 pub(crate) async fn run(args: &TargetsArgs, settings: &Settings, out: &Output) -> Result<u8, Failure> {
     let query = args.query(settings);
-    let preview = connect::ask(settings, out, async |client| Ok(client.targets(&query).await?)).await?;
-    out.record(&preview, || people(&preview))?;
+    let ask = async |client: &Client| {
+        let preview = client.targets(&query).await?;
+        // A server of before there were agents has no list of them.
+        Ok((preview, client.agents().await.unwrap_or_default()))
+    };
+    let (preview, hosts) = connect::ask(settings, out, ask).await?;
+    out.record(&preview, || people(&preview, &hosts))?;
     match &preview.problem {
         None => Ok(0),
         Some(_) if out.for_people() => Ok(USAGE),
@@ -107,8 +117,11 @@ pub(crate) async fn run(args: &TargetsArgs, settings: &Settings, out: &Output) -
     }
 }
 
-fn people(preview: &TargetsPreview) -> String {
+fn people(preview: &TargetsPreview, hosts: &[HostInfo]) -> String {
     let mut parts = Vec::new();
+    if hosts.len() > 1 {
+        parts.push(by_host(preview, hosts));
+    }
     if let Some(problem) = &preview.problem {
         parts.push(problem.clone());
     }
@@ -137,6 +150,18 @@ fn people(preview: &TargetsPreview) -> String {
         ));
     }
     parts.join("\n\n")
+}
+
+/// Every host that the server knows, also where nothing matches.
+fn by_host(preview: &TargetsPreview, hosts: &[HostInfo]) -> String {
+    let rows = hosts.iter().map(|host| {
+        let name = if host.name == LOCAL_HOST { "" } else { &host.name };
+        let there = || preview.instances.iter().filter(|one| one.host == name);
+        let ready = there().filter(|one| one.ready).count();
+        let connected = if host.connected { "yes" } else { "no" };
+        vec![host.name.clone(), connected.to_owned(), there().count().to_string(), ready.to_string()]
+    });
+    output::table(&["HOST", "CONNECTED", "MATCH", "READY"], rows)
 }
 
 fn instances(preview: &TargetsPreview) -> String {

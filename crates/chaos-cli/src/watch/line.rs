@@ -3,7 +3,8 @@
 //! Owns the words. It never prints.
 
 use chaos_core::journal::Record;
-use chaos_core::run::{Effect, Event, InjectionState, Resolution, Timer};
+use chaos_core::run::{ActionOutcome, Effect, Event, InjectionState, Resolution, Timer};
+use chaos_core::safety::Decision;
 use chaos_core::spec::ProbePhase;
 
 /// An event in words.
@@ -71,8 +72,32 @@ fn words(event: &Event) -> Option<(String, bool)> {
                 health.score.value().map_or_else(|| "unknown".to_owned(), |score| format!("{score:.2}"));
             (format!("health score {score}, {ready} instances ready"), true)
         }
+        Event::Guarded(decisions) => (guarded(decisions)?, false),
+        Event::Acted(outcome) => (acted(outcome), false),
+        Event::Adopted { held } => {
+            (format!("another process took the run up; {} faults are still held", held.len()), false)
+        }
         Event::StopRequested(stop) => (format!("stop: {}", stop.reason), false),
     })
+}
+
+/// What a guardrail refuses; nothing when all is well.
+fn guarded(decisions: &[Decision]) -> Option<String> {
+    let refused = decisions.iter().filter(|decision| !decision.passed);
+    let refused: Vec<String> =
+        refused.map(|decision| format!("{}: {}", decision.gate.name(), decision.message)).collect();
+    (!refused.is_empty()).then(|| format!("guardrail {}", refused.join("; ")))
+}
+
+fn acted(outcome: &ActionOutcome) -> String {
+    let number = outcome.action + 1;
+    match (&outcome.error, outcome.evidence.last()) {
+        (Some(error), _) => format!("recovery action {number} failed: {error}"),
+        (None, Some(proof)) => {
+            format!("recovery action {number} worked ({}: {})", proof.source, proof.observed)
+        }
+        (None, None) => format!("recovery action {number} had nothing to do"),
+    }
 }
 
 fn timer_words(timer: Timer) -> &'static str {
@@ -81,6 +106,9 @@ fn timer_words(timer: Timer) -> &'static str {
         Timer::Run => "the duration is over",
         Timer::Item(_) => "the duration of a fault is over",
         Timer::Repeat(_) => "time for another draw",
+        Timer::Ramp(_) => "the next step of the ramp",
+        Timer::Stepwise => "undoing step by step takes too long",
+        Timer::Retry => "a failed undo is tried again",
         Timer::Revert => "the undo takes too long",
         Timer::Recovery => "recovery takes too long",
     }
@@ -114,6 +142,7 @@ fn follow_up(effects: &[Effect]) -> String {
         Effect::Inject(ids) => Some(format!("injecting {}", joined(ids))),
         Effect::Revert(ids) => Some(format!("reverting {}", joined(ids))),
         Effect::Measure { phase: ProbePhase::After, .. } => Some("waiting for steady state".to_owned()),
+        Effect::Act { action } => Some(format!("trying recovery action {}", action + 1)),
         Effect::Finish => Some("finished".to_owned()),
         _ => None,
     });

@@ -9,7 +9,7 @@ use super::tolerance::ProbeSample;
 use super::types::{InjectionId, Stop};
 use super::verdict::Failure;
 use crate::duration::Span;
-use crate::port::InjectionReport;
+use crate::port::{Evidence, InjectionReport};
 use crate::safety::{Decision, Health};
 use crate::spec::ProbePhase;
 use crate::target::{Instance, Selection};
@@ -46,8 +46,30 @@ pub enum Event {
         /// Ready instances of the target now.
         ready: usize,
     },
+    /// The gates that are also asked during a run were asked.
+    Guarded(Vec<Decision>),
+    /// A recovery action was tried.
+    Acted(ActionOutcome),
+    /// The service that drove it was gone; another took it up.
+    Adopted {
+        /// Injections that their hosts still hold.
+        held: Vec<InjectionId>,
+    },
     /// It shall end now.
     StopRequested(Stop),
+}
+
+/// How a recovery action went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionOutcome {
+    /// Entry of `spec.recovery.actions`.
+    pub action: usize,
+    /// What was read to say that it worked.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    /// Why it did not.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// Everything that was found out before a start.
@@ -86,7 +108,8 @@ pub enum Effect {
     },
     /// Measure nothing any more.
     StopMeasuring,
-    /// Measure health every so often, until [`Effect::Finish`]; answer [`Event::Health`].
+    /// Measure health and ask the gates that may change every so often, until [`Effect::Finish`]; answer
+    /// [`Event::Health`] and [`Event::Guarded`].
     WatchHealth {
         /// Time between two samples.
         every: Span,
@@ -109,6 +132,11 @@ pub enum Effect {
         /// Number of the draw, from 1.
         draw: u32,
     },
+    /// Try a recovery action; answer [`Event::Acted`].
+    Act {
+        /// Entry of `spec.recovery.actions`.
+        action: usize,
+    },
     /// There is an outcome: stop everything that belongs to the run.
     Finish,
 }
@@ -125,8 +153,14 @@ pub enum Timer {
     Item(usize),
     /// An entry repeats.
     Repeat(usize),
+    /// The next step of the ramp begins.
+    Ramp(usize),
     /// The undo takes too long.
     Revert,
+    /// Undoing one target after the other takes too long.
+    Stepwise,
+    /// An undo that failed is tried again.
+    Retry,
     /// Recovery takes too long.
     Recovery,
 }
@@ -144,6 +178,9 @@ impl Event {
             Self::Elapsed(timer) => format!("elapsed {timer:?}"),
             Self::Redrawn { item, .. } => format!("redrawn {item}"),
             Self::Health { .. } => "health".into(),
+            Self::Guarded(_) => "guarded".into(),
+            Self::Acted(outcome) => format!("acted {}", outcome.action),
+            Self::Adopted { .. } => "adopted".into(),
             Self::StopRequested(stop) => format!("stop requested by {:?}", stop.cause),
         }
     }

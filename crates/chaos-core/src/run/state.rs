@@ -2,11 +2,12 @@
 //!
 //! Owns the data and its queries. It changes only through [`RunState::step`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::event::ActionOutcome;
 use super::step::IllegalEvent;
 use super::tolerance::{Judgement, Tally};
 use super::types::{InjectionId, InjectionState, Phase, Status, Stop};
@@ -40,6 +41,9 @@ pub struct Injection {
     pub evidence: Vec<(InjectionState, Evidence)>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Undos of it that failed so far.
+    #[serde(default)]
+    pub revert_failures: u32,
 }
 
 /// Where an entry of `spec.faults` is.
@@ -80,6 +84,12 @@ pub struct RunState {
     pub ready_now: usize,
     /// What was drawn.
     pub selection: Option<Selection>,
+    /// The drawn instances that the later steps of a ramp are taken from.
+    #[serde(default)]
+    pub drawn: Vec<Instance>,
+    /// Steps of the ramp that were begun.
+    #[serde(default)]
+    pub ramp_steps: usize,
     /// What the gates said.
     pub decisions: Vec<Decision>,
     /// Health before the start.
@@ -90,6 +100,12 @@ pub struct RunState {
     pub score_min: Option<f64>,
     /// Samples in a row without a known score.
     pub health_unknown: u32,
+    /// What the gates said that were asked last during the run.
+    #[serde(default)]
+    pub guards: Vec<Decision>,
+    /// Times in a row that one of them could not be asked.
+    #[serde(default)]
+    pub guards_unknown: u32,
     /// Sums of the probes.
     pub tallies: BTreeMap<String, BTreeMap<ProbePhase, Tally>>,
     /// Run time of the first proven activation, in milliseconds.
@@ -104,6 +120,24 @@ pub struct RunState {
     pub recovered_ms: Option<u64>,
     /// Run time of the first measurement that did not pass while faults were active.
     pub detected_ms: Option<u64>,
+    /// The instance that is being undone when they are undone one after the other.
+    #[serde(default)]
+    pub stepping: Option<String>,
+    /// Run time by which the undo must be proven.
+    #[serde(default)]
+    pub revert_by_ms: u64,
+    /// Undos that failed and wait to be tried again.
+    #[serde(default)]
+    pub retries: BTreeSet<InjectionId>,
+    /// Recovery actions that were begun.
+    #[serde(default)]
+    pub actions_begun: usize,
+    /// How they went.
+    #[serde(default)]
+    pub actions: Vec<ActionOutcome>,
+    /// How often another process took it up.
+    #[serde(default)]
+    pub adopted: u32,
     /// Why it was ended before its time.
     pub stop: Option<Stop>,
     /// Why it could not be carried out.
@@ -149,6 +183,7 @@ impl RunState {
     /// How it stands, for lists.
     pub fn status(&self) -> Status {
         match &self.outcome {
+            Some(_) if matches!(self.failure, Some(Failure::Lever(_))) => Status::Cancelled,
             Some(outcome) => outcome.verdict.status(),
             None if self.started => Status::Running,
             None => Status::Pending,

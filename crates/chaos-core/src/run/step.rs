@@ -13,19 +13,25 @@
 //!     └──────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod adopt;
+mod alarm;
+mod ramp;
 mod recovery;
+mod undo;
 
 use std::time::Duration;
 
+pub use undo::STEPWISE_TIMEOUT;
+
 use super::event::{Effect, Event, Resolution, Timer};
 use super::state::{Injection, ItemState, RunState};
-use super::tolerance::{Judgement, ProbeSample, judge};
-use super::types::{InjectionId, InjectionState, Phase, Stop, StopCause};
-use super::verdict::{Failure, conclude};
+use super::tolerance::{Judgement, judge};
+use super::types::{InjectionId, InjectionState, Phase};
+use super::verdict::Failure;
 use crate::duration::Span;
 use crate::journal::RunHeader;
 use crate::port::InjectionReport;
-use crate::safety::{Health, Score};
+use crate::safety::Gate;
 use crate::spec::{Fault, FaultKind, ProbePhase};
 use crate::target::Instance;
 
@@ -34,6 +40,9 @@ pub const REVERT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A run goes on through this many samples in a row without a known health score; the next one stops it.
 pub const UNKNOWN_HEALTH_MAX: u32 = 2;
+
+/// An undo that fails so often is given up on, and the run is called incomplete.
+pub const REVERT_FAILURES_MAX: u32 = 4;
 
 /// An event that can't happen in a phase: a defect of ours or a damaged journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,13 +83,21 @@ impl RunState {
             (Injecting | Active, Event::Health { health, ready }) => {
                 step.health_while_broken(self, health, ready)
             }
+            (Injecting | Active, Event::Guarded(decisions)) => step.guarded(self, decisions),
+            (_, Event::Adopted { held }) => step.adopted(self, &held),
             // The last measurements of the phase before come late and count in their own phase.
             (Active | Reverting | Recovering, Event::Probed(sample)) => step.probed(self, &sample),
-            (Active, Event::Elapsed(Timer::Run)) => step.revert(self),
+            (Active, Event::Elapsed(Timer::Run)) => step.run_elapsed(self),
+            (Active, Event::Elapsed(Timer::Ramp(number))) => step.ramp_step(self, number),
             (Active, Event::Elapsed(Timer::Item(item))) => step.item_elapsed(self, item)?,
             (Active, Event::Elapsed(Timer::Repeat(item))) => step.repeat(self, item)?,
             (Active, Event::Redrawn { item, chosen }) => step.inject(self, item, chosen),
             (Reverting, Event::Elapsed(Timer::Revert)) => step.revert_timed_out(self),
+            (Reverting, Event::Elapsed(Timer::Stepwise)) => step.at_once(self),
+            (Reverting, Event::Elapsed(Timer::Retry)) => step.retry_due(self),
+            (Reverting, Event::Health { health, ready }) => step.health_while_reverting(self, health, ready),
+            (Reverting, Event::Guarded(decisions)) => step.guarded_while_reverting(self, decisions),
+            (Reverting | Recovering, Event::Acted(outcome)) => step.acted(self, outcome),
             (Recovering, Event::Health { health, ready }) => {
                 step.health_while_recovering(self, health, ready)
             }
@@ -93,15 +110,13 @@ impl RunState {
                 self.stop.get_or_insert(stop);
                 step.revert(self);
             }
-            (Reverting, Event::StopRequested(stop)) => {
-                self.stop.get_or_insert(stop);
-            }
+            (Reverting, Event::StopRequested(stop)) => step.stop_while_reverting(self, stop),
             // A death of the owner or of the store is told to a run in any phase; once undone it changes nothing.
             (Baseline | Reverting | Recovering, Event::Failed(failure)) => step.fail(self, failure),
             // What was on its way when the phase changed comes late and changes nothing.
             (Finished, _)
             | (Reverting | Recovering, Event::Elapsed(_) | Event::Redrawn { .. })
-            | (Reverting, Event::Health { .. })
+            | (Recovering, Event::Guarded(_))
             | (Injecting | Active | Recovering, Event::Elapsed(Timer::Baseline) | Event::BaselineEnded)
             | (Injecting, Event::Probed(_))
             | (Reverting, Event::BaselineEnded) => {}
@@ -126,26 +141,29 @@ impl Step<'_> {
     }
 
     fn resolved(&mut self, run: &mut RunState, resolution: Resolution) {
-        let refused: Vec<String> = resolution
-            .decisions
-            .iter()
-            .filter(|decision| !decision.passed)
-            .map(|decision| format!("{}: {}", decision.gate.name(), decision.message))
-            .collect();
+        let refusals = || resolution.decisions.iter().filter(|decision| !decision.passed);
+        let lever = refusals().find(|decision| decision.gate == Gate::Lever).map(|one| one.message.clone());
+        let refused: Vec<String> =
+            refusals().map(|decision| format!("{}: {}", decision.gate.name(), decision.message)).collect();
         run.instances = resolution.matching.len();
         run.ready_before = resolution.ready;
         run.ready_now = resolution.ready;
         run.ports_min = resolution.ports_min;
         run.selection = Some(resolution.selection);
+        run.drawn = resolution.chosen;
         run.decisions = resolution.decisions;
         run.health_before = Some(resolution.health.clone());
         run.health = Some(resolution.health);
+        if let Some(lever) = lever {
+            return self.fail(run, Failure::Lever(lever));
+        }
         if !refused.is_empty() {
             return self.fail(run, Failure::Gates(refused));
         }
+        let first = self.first_step(run);
         for (item, fault) in self.header.experiment.spec.faults.iter().enumerate() {
             if fault.after.is_none() {
-                self.plan(run, item, resolution.chosen.clone());
+                self.plan(run, item, first.clone());
             }
         }
         run.phase = Phase::Baseline;
@@ -176,6 +194,7 @@ impl Step<'_> {
                 revert_took_ms: None,
                 evidence: Vec::new(),
                 error: None,
+                revert_failures: 0,
             });
         }
         planned
@@ -203,7 +222,7 @@ impl Step<'_> {
         let ids = run.injections.iter().map(|injection| injection.id.clone()).collect();
         self.effects.push(Effect::StopMeasuring);
         self.effects.push(Effect::Inject(ids));
-        self.effects.push(Effect::WatchHealth { every: HEALTH_EVERY_ACTIVE });
+        self.watch_health();
     }
 
     /// Starts an entry on these instances: a draw of a fault that repeats, or one that waited for another.
@@ -278,10 +297,18 @@ impl Step<'_> {
     /// Writes a report into the state; a final state is never left. `None` when no such injection exists.
     fn record(&mut self, run: &mut RunState, report: &InjectionReport) -> Option<usize> {
         let index = run.injections.iter().position(|injection| injection.id == report.injection)?;
-        let injection = &mut run.injections[index];
-        if injection.state.is_final() || report.state < injection.state {
+        let injection = &run.injections[index];
+        let proven = matches!(report.state, InjectionState::Reverted | InjectionState::TargetGone);
+        let given_up = injection.state == InjectionState::RevertFailed;
+        // What was given up on may be proven undone after all.
+        if !(given_up && proven) && (injection.state.is_final() || report.state < injection.state) {
             return Some(index);
         }
+        if report.state == InjectionState::RevertFailed && self.retry(run, index, report.error.as_ref()) {
+            return Some(index);
+        }
+        run.retries.remove(&report.injection);
+        let injection = &mut run.injections[index];
         injection.state = report.state;
         injection.evidence.extend(report.evidence.iter().map(|evidence| (report.state, evidence.clone())));
         if injection.error.is_none() {
@@ -313,6 +340,7 @@ impl Step<'_> {
             run.phase = Phase::Active;
             self.effects.push(Effect::SetTimer { timer: Timer::Run, after: spec.duration });
             self.effects.push(Effect::Measure { phase: ProbePhase::Chaos, once: false });
+            self.await_step(run);
         }
         let item = run.injections[index].item;
         if run.items[item] == ItemState::Started {
@@ -387,101 +415,6 @@ impl Step<'_> {
         if run.items.iter().all(|state| *state == ItemState::Ended) {
             self.revert(run);
         }
-    }
-
-    fn probed(&mut self, run: &mut RunState, sample: &ProbeSample) {
-        let tally = run.tallies.entry(sample.probe.clone()).or_default().entry(sample.phase).or_default();
-        tally.add(sample);
-        let chaos = run.phase == Phase::Active && sample.phase == ProbePhase::Chaos;
-        if chaos && sample.passed + sample.no_data < sample.measured {
-            run.detected_ms.get_or_insert(self.at_ms);
-        }
-        let probes = &self.header.experiment.spec.probes;
-        let Some(probe) =
-            probes.iter().find(|probe| chaos && probe.stop_on_failure && probe.name == sample.probe)
-        else {
-            return;
-        };
-        if let Judgement::Beyond(text) = judge(probe, run.tally(&sample.probe, ProbePhase::Chaos)) {
-            run.stop
-                .get_or_insert(Stop { cause: StopCause::Probe, reason: format!("{}: {text}", probe.name) });
-            self.revert(run);
-        }
-    }
-
-    fn health_while_broken(&mut self, run: &mut RunState, health: Health, ready: usize) {
-        let threshold = self.header.threshold;
-        run.ready_now = ready;
-        let unknown = matches!(health.score, Score::Unknown(_));
-        run.health_unknown = if unknown { run.health_unknown + 1 } else { 0 };
-        let low = health.score.value().is_some_and(|score| score < threshold);
-        if let Some(score) = health.score.value() {
-            run.score_min = Some(run.score_min.map_or(score, |min| min.min(score)));
-        }
-        if low || run.health_unknown > UNKNOWN_HEALTH_MAX {
-            run.detected_ms.get_or_insert(self.at_ms);
-            run.stop.get_or_insert(Stop { cause: StopCause::Health, reason: health.explain(threshold) });
-            self.revert(run);
-        }
-        run.health = Some(health);
-    }
-
-    /// Asks for the undo of everything that may have been applied, also of what is being applied.
-    fn revert(&mut self, run: &mut RunState) {
-        run.phase = Phase::Reverting;
-        run.reverting_ms = Some(self.at_ms);
-        self.effects.push(Effect::StopMeasuring);
-        let ids: Vec<InjectionId> = run.unfinished().map(|injection| injection.id.clone()).collect();
-        if !ids.is_empty() {
-            self.effects.push(Effect::Revert(ids));
-            self.effects.push(Effect::SetTimer { timer: Timer::Revert, after: Span(REVERT_TIMEOUT) });
-        }
-        self.reverted_if_all_ended(run);
-    }
-
-    fn reverted_if_all_ended(&mut self, run: &mut RunState) {
-        if run.unfinished().next().is_some() || run.phase != Phase::Reverting {
-            return;
-        }
-        run.reverted_ms = Some(self.at_ms);
-        let failed = |injection: &Injection| injection.state == InjectionState::RevertFailed;
-        let ends_here = run.failure.is_some()
-            || run.stop.as_ref().is_some_and(|stop| stop.cause != StopCause::Probe)
-            || run.injections.iter().any(failed);
-        if ends_here {
-            return self.finish(run);
-        }
-        run.phase = Phase::Recovering;
-        self.effects.push(Effect::Measure { phase: ProbePhase::After, once: false });
-        self.effects.push(Effect::WatchHealth { every: HEALTH_EVERY_RECOVERING });
-        let timeout = self.header.experiment.spec.recovery.timeout;
-        self.effects.push(Effect::SetTimer { timer: Timer::Recovery, after: timeout });
-    }
-
-    fn revert_timed_out(&mut self, run: &mut RunState) {
-        for injection in run.injections.iter_mut().filter(|injection| !injection.state.is_final()) {
-            injection.state = InjectionState::RevertFailed;
-            injection.ended_ms = Some(self.at_ms);
-            injection.error = Some(format!("no proof of the undo within {}", Span(REVERT_TIMEOUT)));
-        }
-        self.reverted_if_all_ended(run);
-    }
-
-    /// Ends a run that can't be carried out; what may have been applied is undone first.
-    fn fail(&mut self, run: &mut RunState, failure: Failure) {
-        run.failure.get_or_insert(failure);
-        match run.phase {
-            Phase::Injecting | Phase::Active => self.revert(run),
-            Phase::Reverting => {}
-            _ => self.finish(run),
-        }
-    }
-
-    fn finish(&mut self, run: &mut RunState) {
-        run.phase = Phase::Finished;
-        run.finished_ms = Some(self.at_ms);
-        run.outcome = Some(conclude(self.header, run));
-        self.effects.push(Effect::Finish);
     }
 }
 

@@ -60,11 +60,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds a sample.
+    /// Adds a sample. A sum that a damaged journal makes too large stays at its bound.
     pub fn add(&mut self, sample: &ProbeSample) {
-        self.measured += sample.measured;
-        self.passed += sample.passed;
-        self.no_data += sample.no_data;
+        self.measured = self.measured.saturating_add(sample.measured);
+        self.passed = self.passed.saturating_add(sample.passed);
+        self.no_data = self.no_data.saturating_add(sample.no_data);
         self.value = sample.value.or(self.value);
         if self.problem.is_none() {
             self.problem.clone_from(&sample.problem);
@@ -72,7 +72,7 @@ impl Tally {
         self.latest_missed = sample.measured - sample.passed.min(sample.measured);
         for one in &sample.latency {
             match self.latency.binary_search_by(|have| have.ms.total_cmp(&one.ms)) {
-                Ok(at) => self.latency[at].count += one.count,
+                Ok(at) => self.latency[at].count = self.latency[at].count.saturating_add(one.count),
                 Err(at) => self.latency.insert(at, *one),
             }
         }
@@ -86,11 +86,11 @@ impl Tally {
 
     /// The smallest latency in milliseconds that at least `share` (0..=1) of the measurements don't exceed.
     pub fn latency_quantile(&self, share: f64) -> Option<f64> {
-        let total: u64 = self.latency.iter().map(|one| one.count).sum();
+        let total = self.latency.iter().fold(0_u64, |sum, one| sum.saturating_add(one.count));
         let rank = ((share * total as f64).ceil() as u64).max(1);
-        let mut seen = 0;
+        let mut seen = 0_u64;
         self.latency.iter().find_map(|one| {
-            seen += one.count;
+            seen = seen.saturating_add(one.count);
             (seen >= rank).then_some(one.ms)
         })
     }
@@ -185,6 +185,30 @@ mod tests {
         let strict = probe(serde_json::json!({}));
         assert_eq!(judge(&strict, &tally(100, 100, 0)), Judgement::Within);
         assert!(matches!(judge(&strict, &tally(100, 99, 0)), Judgement::Beyond(_)));
+    }
+
+    #[test]
+    fn counts_that_no_run_can_have_are_judged_without_an_overflow() {
+        let strict = probe(serde_json::json!({ "latency": { "p50": "1ms" } }));
+        let sample = ProbeSample {
+            probe: "p".into(),
+            phase: ProbePhase::Chaos,
+            measured: u64::MAX,
+            passed: u64::MAX,
+            no_data: 1,
+            value: None,
+            latency: vec![
+                LatencyCount { ms: 1.0, count: u64::MAX },
+                LatencyCount { ms: 2.0, count: u64::MAX },
+            ],
+            problem: None,
+        };
+        let mut sum = Tally::default();
+        sum.add(&sample);
+        sum.add(&sample);
+        assert_eq!((sum.measured, sum.passed, sum.no_data), (u64::MAX, u64::MAX, 2));
+        assert_eq!(judge(&strict, &sum), Judgement::Within);
+        assert!(matches!(judge(&strict, &tally(1, 0, 2)), Judgement::NoData(_)));
     }
 
     #[test]

@@ -220,6 +220,13 @@ pub struct Stop {
     pub reason: String,
 }
 
+impl StopCause {
+    /// The run was ended because something was wrong, not because somebody wanted it to end.
+    pub fn is_alarm(self) -> bool {
+        matches!(self, Self::Health | Self::Guardrail | Self::Probe | Self::Journal)
+    }
+}
+
 /// Who ends a run before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -232,6 +239,10 @@ pub enum StopCause {
     Shutdown,
     /// The health score fell below the threshold or is unknown.
     Health,
+    /// A gate that is also asked during a run refuses: an alert, a budget, a window, a stop condition.
+    Guardrail,
+    /// The safety lever was engaged.
+    Lever,
     /// A probe with `stopOnFailure` is out of tolerance.
     Probe,
     /// The journal can't be written.

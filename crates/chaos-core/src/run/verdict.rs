@@ -25,6 +25,8 @@ pub enum Failure {
     Apply(String),
     /// A fault ended before its time, by another hand than ours.
     Lost(String),
+    /// The safety lever was engaged before it could start.
+    Lever(String),
     /// Gates refused.
     Gates(Vec<String>),
     /// Steady state did not hold before anything was broken.
@@ -44,6 +46,7 @@ impl fmt::Display for Failure {
             Self::Baseline(text) => write!(f, "no steady state before the start: {text}"),
             Self::Lost(text) => write!(f, "a fault did not last: {text}"),
             Self::Target(text)
+            | Self::Lever(text)
             | Self::Node(text)
             | Self::Apply(text)
             | Self::BaselineWithoutData(text)
@@ -129,6 +132,9 @@ pub(super) fn conclude(header: &RunHeader, state: &RunState) -> Outcome {
         }
     }
     deviations.extend(state.failure.as_ref().map(ToString::to_string));
+    if state.failure.is_none() && !state.actions.is_empty() {
+        deviations.push("steady state came back only after recovery actions".to_owned());
+    }
     if !deviations.is_empty() {
         return outcome(Verdict::Deviated, deviations.join("; "));
     }
@@ -155,7 +161,7 @@ fn ended_early(state: &RunState, outcome: &dyn Fn(Verdict, String) -> Outcome) -
             return Some(Outcome { target_not_found: true, ..outcome(Verdict::Error, failure.to_string()) });
         }
         Failure::Node(_) | Failure::Apply(_) | Failure::Abandoned(_) => Verdict::Error,
-        Failure::Gates(_) | Failure::Baseline(_) => Verdict::Blocked,
+        Failure::Gates(_) | Failure::Lever(_) | Failure::Baseline(_) => Verdict::Blocked,
         Failure::Lost(_) | Failure::BaselineWithoutData(_) => Verdict::Inconclusive,
         Failure::Recovery(_) => return None,
     };

@@ -1,26 +1,59 @@
-//! The gates before a start: each a pure decision with its inputs, code and possible override.
+//! The gates before a start and during a run: each a pure decision with its inputs, code and possible override.
 //!
-//! Owns the list of gates and of overrides. It never starts or stops anything.
+//! Owns the list of gates and of overrides, and what overrides do to a decision. It never starts or stops anything.
 
-use std::collections::BTreeSet;
+mod alert;
+mod blast;
+mod breaker;
+mod budget;
+mod condition;
+mod consent;
+mod health;
+mod protected;
+mod window;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Health;
-use crate::spec::{Experiment, FaultKind};
+use super::{Facts, Health, Policy};
+use crate::spec::Experiment;
 use crate::target::{Inventory, Selection};
 
-/// What is checked before a start, in this order.
+pub use window::BESIDE_DURATION_MAX;
+
+/// What is checked before a start, in this order; some of it during a run too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
+    /// The safety lever is released.
+    Lever,
+    /// The whole run fits into the windows of the policy.
+    Window,
+    /// As many people as the policy asks for have approved this document.
+    Approval,
+    /// Nothing that the policy protects is hit.
+    Protected,
+    /// No other run holds one of the chosen instances.
+    Overlap,
+    /// The target did not fail again and again.
+    Breaker,
     /// The affected share of the target stays within `maxAffected`.
     MaxAffected,
+    /// The instances that all runs hit stay within the caps of the policy.
+    Caps,
     /// A ready instance stays untouched.
     LastReadyInstance,
     /// What is killed is started again by somebody.
     UnmanagedKill,
+    /// No alert of the policy fires.
+    Alert,
+    /// Enough of each error budget is left, and none is spent too fast.
+    Budget,
+    /// Every stop condition has data and is not met.
+    StopCondition,
     /// The health score is known and at or above the threshold.
     Health,
 }
@@ -29,17 +62,30 @@ pub enum Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Override {
-    /// Lifts [`Gate::MaxAffected`].
+    /// Lifts [`Gate::MaxAffected`] and [`Gate::Caps`].
     MaxAffected,
     /// Lifts [`Gate::LastReadyInstance`].
     LastReadyInstance,
     /// Lifts [`Gate::UnmanagedKill`].
     UnmanagedKill,
+    /// Lifts [`Gate::Protected`].
+    Protected,
+    /// Lifts [`Gate::Window`].
+    Window,
+    /// Lifts [`Gate::Budget`].
+    Budget,
 }
 
 impl Override {
     /// Every override of this build.
-    pub const ALL: [Override; 3] = [Self::MaxAffected, Self::LastReadyInstance, Self::UnmanagedKill];
+    pub const ALL: [Override; 6] = [
+        Self::MaxAffected,
+        Self::LastReadyInstance,
+        Self::UnmanagedKill,
+        Self::Protected,
+        Self::Window,
+        Self::Budget,
+    ];
 
     /// Its name on the command line and in the API.
     pub fn name(self) -> &'static str {
@@ -47,6 +93,9 @@ impl Override {
             Self::MaxAffected => "max_affected",
             Self::LastReadyInstance => "last_ready_instance",
             Self::UnmanagedKill => "unmanaged_kill",
+            Self::Protected => "protected",
+            Self::Window => "window",
+            Self::Budget => "budget",
         }
     }
 
@@ -57,19 +106,65 @@ impl Override {
 }
 
 impl Gate {
+    /// Every gate, in the order in which they are asked.
+    pub const ALL: [Gate; 14] = [
+        Self::Lever,
+        Self::Window,
+        Self::Approval,
+        Self::Protected,
+        Self::Overlap,
+        Self::Breaker,
+        Self::MaxAffected,
+        Self::Caps,
+        Self::LastReadyInstance,
+        Self::UnmanagedKill,
+        Self::Alert,
+        Self::Budget,
+        Self::StopCondition,
+        Self::Health,
+    ];
+
+    /// Those that are asked during a run too; health is watched by the run itself.
+    pub const DURING: [Gate; 5] = [Self::Lever, Self::Window, Self::Alert, Self::Budget, Self::StopCondition];
+
     /// Its name, which is also the code of a refusal.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Lever => "lever",
+            Self::Window => "window",
+            Self::Approval => "approval",
+            Self::Protected => "protected",
+            Self::Overlap => "overlap",
+            Self::Breaker => "breaker",
             Self::MaxAffected => "max_affected",
+            Self::Caps => "caps",
             Self::LastReadyInstance => "last_ready_instance",
             Self::UnmanagedKill => "unmanaged_kill",
+            Self::Alert => "alert",
+            Self::Budget => "budget",
+            Self::StopCondition => "stop_condition",
             Self::Health => "health",
         }
     }
 
-    fn lifted_by(self) -> Option<Override> {
-        Override::parse(self.name())
+    /// Health, lever, approval, overlap, breaker, alerts and stop conditions have no override.
+    pub fn lifted_by(self) -> Option<Override> {
+        match self {
+            Self::Caps => Some(Override::MaxAffected),
+            gate => Override::parse(gate.name()),
+        }
     }
+}
+
+/// How a decision stands. The worst of several is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// The run may go on.
+    Passed,
+    /// What would have been compared is not known: nothing starts, and a run ends when it stays so.
+    Unknown,
+    /// Nothing starts, and a run ends now.
+    Refused,
 }
 
 /// What one gate decided.
@@ -81,11 +176,29 @@ pub struct Decision {
     pub passed: bool,
     /// It would not have passed, but for an override.
     pub overridden: bool,
+    /// What would have been compared is not known, so it does not pass. A run that is on tolerates a few of these in
+    /// a row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     /// What was compared, in words.
     pub message: String,
+    /// What was compared, as values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, serde_json::Value>,
 }
 
-/// Everything that the gates look at.
+impl Decision {
+    /// How it stands, overrides counted.
+    pub fn standing(&self) -> Standing {
+        match (self.passed, self.unknown) {
+            (true, _) => Standing::Passed,
+            (false, true) => Standing::Unknown,
+            (false, false) => Standing::Refused,
+        }
+    }
+}
+
+/// Everything that the gates look at before a start.
 #[derive(Debug, Clone, Copy)]
 pub struct GateInput<'i> {
     /// The document.
@@ -94,53 +207,157 @@ pub struct GateInput<'i> {
     pub threshold: f64,
     /// What matches.
     pub inventory: &'i Inventory,
-    /// What was chosen of it.
+    /// What was chosen of it: with a ramp, what its last step hits.
     pub selection: &'i Selection,
     /// What was measured.
     pub health: &'i Health,
     /// Caps that are lifted for this run.
     pub overrides: &'i BTreeSet<Override>,
+    /// A stop condition without data only warns.
+    pub lenient: bool,
+    /// Rules of the installation.
+    pub policy: &'i Policy,
+    /// What else is known.
+    pub facts: &'i Facts,
 }
 
-/// Asks every gate.
+impl<'i> GateInput<'i> {
+    /// Instances that the run may hit: those chosen, or all when a fault draws again while it is active.
+    fn reachable(&self) -> impl Iterator<Item = &'i crate::target::Instance> {
+        let draws_again = self.experiment.spec.faults.iter().any(|item| item.fault.interval().is_some());
+        let chosen: BTreeSet<&str> = self.selection.chosen.iter().map(String::as_str).collect();
+        let instances = self.inventory.instances.iter();
+        instances.filter(move |instance| draws_again || chosen.contains(instance.id.as_str()))
+    }
+}
+
+/// Everything that the gates look at during a run. Of the facts only time, lever, budgets, alerts and conditions.
+#[derive(Debug, Clone, Copy)]
+pub struct GuardInput<'i> {
+    /// The document.
+    pub experiment: &'i Experiment,
+    /// Caps that are lifted for this run.
+    pub overrides: &'i BTreeSet<Override>,
+    /// A stop condition without data only warns.
+    pub lenient: bool,
+    /// Rules of the installation.
+    pub policy: &'i Policy,
+    /// What else is known.
+    pub facts: &'i Facts,
+}
+
+/// Asks every gate before a start, in the order of [`Gate::ALL`]; one that has no say is left out.
 pub fn decide(input: &GateInput<'_>) -> Vec<Decision> {
-    [Gate::MaxAffected, Gate::LastReadyInstance, Gate::UnmanagedKill, Gate::Health]
-        .into_iter()
-        .filter_map(|gate| {
-            let (passed, message) = ask(gate, input)?;
-            let overridden = !passed && gate.lifted_by().is_some_and(|name| input.overrides.contains(&name));
-            Some(Decision { gate, passed: passed || overridden, overridden, message })
-        })
-        .collect()
+    let ask = |gate| Some(settle(gate, ask(gate, input)?, input.overrides));
+    Gate::ALL.into_iter().filter_map(ask).collect()
+}
+
+/// Asks every gate of [`Gate::DURING`]; one that has no say is left out.
+pub fn during(input: &GuardInput<'_>) -> Vec<Decision> {
+    let ask = |gate| Some(settle(gate, ask_during(gate, input)?, input.overrides));
+    Gate::DURING.into_iter().filter_map(ask).collect()
 }
 
 /// `None` when the gate has no say in this experiment.
-fn ask(gate: Gate, input: &GateInput<'_>) -> Option<(bool, String)> {
-    let Selection { affected, total, untouched_ready, .. } = input.selection;
+fn ask(gate: Gate, input: &GateInput<'_>) -> Option<Finding> {
+    let GateInput { policy, facts, .. } = input;
     match gate {
-        Gate::MaxAffected => {
-            let cap = input.experiment.spec.safety.max_affected;
-            let passed = *affected <= cap.of(*total);
-            Some((passed, format!("{affected} of {total} instances affected, maxAffected {cap}")))
-        }
-        Gate::LastReadyInstance => {
-            Some((*untouched_ready > 0, format!("{untouched_ready} ready instances stay untouched")))
-        }
-        Gate::UnmanagedKill => {
-            let kills =
-                input.experiment.spec.faults.iter().any(|item| item.fault.kind() == FaultKind::PodKill);
-            let unmanaged: Vec<&str> = input
-                .inventory
-                .instances
-                .iter()
-                .filter(|instance| !instance.managed && input.selection.chosen.contains(&instance.id))
-                .map(|instance| instance.id.as_str())
-                .collect();
-            kills.then(|| match unmanaged.as_slice() {
-                [] => (true, "somebody restarts what is killed".to_owned()),
-                some => (false, format!("nobody restarts {}", some.join(", "))),
-            })
-        }
-        Gate::Health => Some((input.health.is_safe(input.threshold), input.health.explain(input.threshold))),
+        Gate::Lever => Some(consent::lever(facts)),
+        Gate::Window => window::before(policy, facts, &input.experiment.spec),
+        Gate::Approval => consent::approval(input),
+        Gate::Protected => protected::protected(input),
+        Gate::Overlap => Some(blast::overlap(input)),
+        Gate::Breaker => breaker::breaker(input),
+        Gate::MaxAffected => Some(blast::max_affected(input)),
+        Gate::Caps => blast::caps(input),
+        Gate::LastReadyInstance => Some(blast::last_ready_instance(input)),
+        Gate::UnmanagedKill => blast::unmanaged_kill(input),
+        Gate::Alert => alert::alert(policy, facts, input.lenient),
+        Gate::Budget => budget::before(policy, facts),
+        Gate::StopCondition => condition::condition(input.experiment, facts, input.lenient),
+        Gate::Health => Some(health::health(input)),
     }
+}
+
+fn ask_during(gate: Gate, input: &GuardInput<'_>) -> Option<Finding> {
+    let GuardInput { policy, facts, .. } = input;
+    match gate {
+        Gate::Lever => Some(consent::lever(facts)),
+        Gate::Window => window::during(policy, facts),
+        Gate::Alert => alert::alert(policy, facts, input.lenient),
+        Gate::Budget => budget::during(policy, facts),
+        Gate::StopCondition => condition::condition(input.experiment, facts, input.lenient),
+        // What these look at is settled when a run starts, or watched by the run itself.
+        Gate::Approval
+        | Gate::Protected
+        | Gate::Overlap
+        | Gate::Breaker
+        | Gate::MaxAffected
+        | Gate::Caps
+        | Gate::LastReadyInstance
+        | Gate::UnmanagedKill
+        | Gate::Health => None,
+    }
+}
+
+fn settle(gate: Gate, finding: Finding, overrides: &BTreeSet<Override>) -> Decision {
+    let passed = finding.standing == Standing::Passed;
+    let overridden = !passed && gate.lifted_by().is_some_and(|name| overrides.contains(&name));
+    Decision {
+        gate,
+        passed: passed || overridden,
+        overridden,
+        unknown: finding.standing == Standing::Unknown,
+        message: finding.message,
+        inputs: finding.inputs,
+    }
+}
+
+/// What a gate found, before overrides.
+struct Finding {
+    standing: Standing,
+    message: String,
+    inputs: BTreeMap<String, serde_json::Value>,
+}
+
+impl Finding {
+    fn new(standing: Standing, message: impl Into<String>) -> Self {
+        Self { standing, message: message.into(), inputs: BTreeMap::new() }
+    }
+
+    fn passed_if(passed: bool, message: impl Into<String>) -> Self {
+        Self::new(if passed { Standing::Passed } else { Standing::Refused }, message)
+    }
+
+    /// The worst of several, told by the messages of all that are as bad.
+    fn worst(parts: Vec<(Standing, String)>) -> Self {
+        let standing = parts.iter().map(|part| part.0).max().unwrap_or(Standing::Passed);
+        let told = parts.into_iter().filter(|part| part.0 == standing).map(|part| part.1);
+        Self::new(standing, told.collect::<Vec<_>>().join("; "))
+    }
+
+    /// Adds a value that was compared.
+    fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        // Only a map with keys that are not text has no JSON, and none is given here.
+        self.inputs.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
+        self
+    }
+}
+
+/// The most names that one message or input lists.
+const LISTED_MAX: usize = 10;
+
+/// Names for a message: the first few, and how many more.
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let shown = names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A moment for a message, to the second.
+fn told(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%F %H:%M:%S UTC")
 }

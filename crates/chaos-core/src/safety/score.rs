@@ -2,9 +2,13 @@
 //!
 //! Owns the formula. No data is unknown, never healthy; a critical signal at 0 makes the whole score 0.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// A signal that was measured longer ago than this is no data. It is as long as two usual scrapes of a Prometheus, and
+/// far longer than any measurement of ours may take.
+pub const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// One measured signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +46,17 @@ impl Signal {
         }
         Some(((value - bad) / (good - bad)).clamp(0.0, 1.0))
     }
+
+    /// Takes the data away when it is too old. A time that lies as far ahead is as wrong: the clock was set back.
+    fn fresh(mut self, now: Timestamp) -> Self {
+        let age = now.duration_since(self.at);
+        if age.abs() > STALE_AFTER && self.score.is_some() {
+            self.score = None;
+            self.error =
+                Some(format!("measured {}s ago, too old after {}s", age.as_secs(), STALE_AFTER.as_secs()));
+        }
+        self
+    }
 }
 
 /// The score over all signals.
@@ -76,9 +91,10 @@ pub struct Health {
 }
 
 impl Health {
-    /// Scores `signals`.
-    pub fn of(signals: Vec<Signal>, at: Timestamp) -> Self {
-        Self { score: score(&signals), signals, at }
+    /// Scores `signals` at `now`; one that is older than [`STALE_AFTER`] has no data.
+    pub fn of(signals: Vec<Signal>, now: Timestamp) -> Self {
+        let signals: Vec<Signal> = signals.into_iter().map(|signal| signal.fresh(now)).collect();
+        Self { score: score(&signals), signals, at: now }
     }
 
     /// Is the score known and at or above `threshold`?

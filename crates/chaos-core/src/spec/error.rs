@@ -52,7 +52,7 @@ impl fmt::Display for DocumentError {
 
 impl DocumentError {
     /// A defect found by our own checks.
-    pub(super) fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             document: 0,
             path: path.into(),
@@ -63,17 +63,17 @@ impl DocumentError {
         }
     }
 
-    pub(super) fn value(mut self, value: impl fmt::Display) -> Self {
+    pub(crate) fn value(mut self, value: impl fmt::Display) -> Self {
         self.value = Some(shorten(&value.to_string()).into());
         self
     }
 
-    pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
+    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into().into());
         self
     }
 
-    pub(super) fn nearest_of<'a>(mut self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn nearest_of<'a>(mut self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         self.nearest = nearest(given, known).map(Into::into);
         self
     }

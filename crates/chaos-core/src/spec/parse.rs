@@ -12,9 +12,9 @@ pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 /// The most documents in one input.
 pub const DOCUMENTS_MAX: usize = 100;
 /// The most values in one input, after aliases are expanded.
-const NODES_MAX: usize = 50_000;
+pub const NODES_MAX: usize = 50_000;
 /// The deepest nesting.
-const DEPTH_MAX: usize = 64;
+pub const DEPTH_MAX: usize = 64;
 
 /// Reads every document of `text`.
 ///
@@ -138,7 +138,7 @@ spec:
         (
             "spec:",
             "spec:\n  durration: 30s",
-            "spec.durration: unknown field \"durration\"; expected one of hypothesis, target, faults, duration, baseline, probes, safety, recovery; did you mean \"duration\"?",
+            "spec.durration: unknown field \"durration\"; expected one of hypothesis, target, faults, duration, ramp, revert, baseline, probes, safety, recovery; did you mean \"duration\"?",
         ),
         (
             "spec:",
@@ -203,8 +203,8 @@ spec:
         ),
         (
             "spec:",
-            "spec:\n  safety: { stopWhen: [] }",
-            "spec.safety.stopWhen: unknown field \"stopWhen\"; expected one of threshold, maxAffected",
+            "spec:\n  safety: { stopwhen: [] }",
+            "spec.safety.stopwhen: unknown field \"stopwhen\"; expected one of threshold, maxAffected, stopWhen; did you mean \"stopWhen\"?",
         ),
     ];
 

@@ -17,6 +17,9 @@ pub struct Target {
     /// Processes of the node that the agent runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostTarget>,
+    /// Names of the hosts that are looked at, as `chaos targets` shows them; every connected one when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Pods or nodes of a cluster; refused by a build that has no cluster support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]

@@ -11,6 +11,9 @@ use crate::duration::Span;
 const NAME_CHARS_MAX: usize = 63;
 const FAULTS_MAX: usize = 16;
 const PROBES_MAX: usize = 64;
+const RAMP_STEPS_MAX: usize = 8;
+const CONDITIONS_MAX: usize = 16;
+const HOSTS_MAX: usize = 1000;
 const ARGV_MAX: usize = 64;
 const DURATION_MIN: Span = Span::milliseconds(100);
 const EVERY_MIN: Span = Span::milliseconds(10);
@@ -35,13 +38,56 @@ impl Experiment {
                 .value(threshold)
                 .expected("0 to 1"));
         }
-        if spec.recovery.hold > spec.recovery.timeout {
-            return Err(DocumentError::at("spec.recovery.hold", "longer than the timeout")
-                .value(spec.recovery.hold)
-                .expected(format!("at most {}", spec.recovery.timeout)));
+        check_ramp(spec)?;
+        if spec.safety.stop_when.len() > CONDITIONS_MAX {
+            return Err(DocumentError::at("spec.safety.stopWhen", "too many")
+                .value(spec.safety.stop_when.len())
+                .expected(format!("at most {CONDITIONS_MAX}")));
         }
-        Ok(())
+        for (index, condition) in spec.safety.stop_when.iter().enumerate() {
+            condition.validate(&format!("spec.safety.stopWhen[{index}]"))?;
+        }
+        spec.recovery.validate()
     }
+}
+
+/// A ramp grows, is the only thing that says how many, and its faults stay from their step to the end.
+fn check_ramp(spec: &super::ExperimentSpec) -> Result<(), DocumentError> {
+    let path = "spec.ramp";
+    if spec.ramp.is_empty() {
+        return Ok(());
+    }
+    if spec.ramp.len() > RAMP_STEPS_MAX {
+        return Err(DocumentError::at(path, "too many steps")
+            .value(spec.ramp.len())
+            .expected(format!("at most {RAMP_STEPS_MAX}")));
+    }
+    if !spec.ramp.iter().zip(spec.ramp.iter().skip(1)).all(|(step, next)| step < next) {
+        return Err(
+            DocumentError::at(path, "a step does not grow").expected("growing shares: [10%, 25%, 50%]")
+        );
+    }
+    if spec.target.select != super::Select::default() {
+        return Err(DocumentError::at("spec.target.select", "a ramp says already how many")
+            .expected("either ramp or select"));
+    }
+    for (index, item) in spec.faults.iter().enumerate() {
+        let conflict = if item.after.is_some() {
+            Some("after")
+        } else if item.duration.is_some() {
+            Some("duration")
+        } else {
+            item.fault.interval().map(|_| "interval")
+        };
+        if let Some(field) = conflict {
+            return Err(DocumentError::at(
+                format!("spec.faults[{index}]"),
+                format!("{field} has no meaning with a ramp"),
+            )
+            .expected("faults that stay from their step to the end"));
+        }
+    }
+    Ok(())
 }
 
 /// Is it a name as Kubernetes has them, so that the same document can live there?
@@ -68,6 +114,16 @@ fn check_span(path: &str, span: Span, least: Span, most: Span) -> Result<(), Doc
 
 fn check_target(target: &Target) -> Result<(), DocumentError> {
     let path = "spec.target";
+    if target.hosts.len() > HOSTS_MAX {
+        return Err(DocumentError::at("spec.target.hosts", "too many")
+            .value(target.hosts.len())
+            .expected(format!("at most {HOSTS_MAX}")));
+    }
+    if let Some(index) = target.hosts.iter().position(|host| host.trim().is_empty()) {
+        return Err(
+            DocumentError::at(format!("spec.target.hosts[{index}]"), "empty").expected("a host's name")
+        );
+    }
     match (&target.host, &target.kubernetes) {
         (Some(_), Some(_)) => {
             Err(DocumentError::at(path, "two platforms: host, kubernetes").expected("exactly one"))

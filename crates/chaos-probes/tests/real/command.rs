@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use chaos_core::port::Prober;
 use chaos_core::spec::ProbePhase;
+use chaos_probes::{CommandPolicy, Probes, ProbesConfig};
 use serde_json::json;
 
-use crate::support::{assert_failed, assert_no_data, assert_passed, eventually, once, probe, probes};
+use crate::support::{
+    assert_failed, assert_no_data, assert_passed, eventually, once, once_with, probe, probes,
+};
 
 fn command(argv: &[&str]) -> serde_json::Value {
     json!({ "command": { "argv": argv }, "timeout": "5s" })
@@ -62,6 +65,29 @@ async fn a_printed_number_is_judged_by_its_bounds() {
 async fn a_program_that_can_not_be_started_is_no_data() {
     assert_no_data(&once(command(&["no-such-program"])).await, "cannot start no-such-program: No such file");
     assert_no_data(&once(command(&["/etc/passwd"])).await, "cannot start /etc/passwd: Permission denied");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_allowed_is_no_data_and_is_not_started() {
+    let allows = |programs: &[&str]| {
+        let commands = CommandPolicy::Allow(programs.iter().map(|name| (*name).to_owned()).collect());
+        Probes::new(ProbesConfig { commands, ..ProbesConfig::default() })
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("touched");
+    let touch = |program: &str| probe(command(&[program, &file.display().to_string()]));
+    for (probes, program) in [
+        (Probes::new(ProbesConfig::default()), "touch"),
+        (allows(&["true", "/usr/bin/touch", "touc", "touch "]), "touch"),
+        (allows(&["touch"]), "/usr/bin/touch"),
+        (allows(&["touch"]), "../touch"),
+    ] {
+        let refused = format!("refused: {program:?} is not among the commands");
+        assert_no_data(&once_with(&probes, &touch(program)).await, &refused);
+        assert!(!file.exists(), "{program}");
+    }
+    assert_passed(&once_with(&allows(&["true", "touch"]), &touch("touch")).await);
+    assert!(file.exists());
 }
 
 #[tokio::test]

@@ -1,9 +1,5 @@
 //! `prometheus` against a real one, and against answers that no good one gives.
 
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
@@ -11,56 +7,10 @@ use chaos_core::port::SignalSource;
 use chaos_probes::{Probes, ProbesConfig, PrometheusSignals, SignalConfig};
 use serde_json::json;
 
+use crate::real_prometheus::RealPrometheus;
 use crate::support::{
-    Server, assert_failed, assert_no_data, assert_passed, eventually, free_port, once, once_with, probe,
+    Server, assert_failed, assert_no_data, assert_passed, free_port, once, once_with, probe,
 };
-
-const PROMETHEUS: &str = "/usr/bin/prometheus";
-
-/// A real Prometheus that scrapes a real server; killed with the value.
-struct RealPrometheus {
-    process: Child,
-    url: String,
-    _folder: tempfile::TempDir,
-    _scraped: Server,
-}
-
-impl RealPrometheus {
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-    fn start() -> Option<Self> {
-        if !Path::new(PROMETHEUS).exists() {
-            eprintln!("skipped: {PROMETHEUS} is not installed");
-            return None;
-        }
-        let metrics = "# TYPE requests_total counter\nrequests_total{code=\"200\"} 90\nrequests_total{code=\"500\"} 10\n";
-        let scraped = Server::start(Router::new().route("/metrics", get(move || async move { metrics })));
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}\nscrape_configs:\n- job_name: demo\n  static_configs: [ {{ targets: ['{}'] }} ]\n",
-            scraped.address
-        );
-        fs::write(&config, text).expect("written");
-        let address = format!("127.0.0.1:{}", free_port());
-        let process = Command::new(PROMETHEUS)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        Some(Self { process, url: format!("http://{address}"), _folder: folder, _scraped: scraped })
-    }
-}
-
-impl Drop for RealPrometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn query(url: &str, query: &str, tolerance: &serde_json::Value) -> serde_json::Value {
     json!({ "prometheus": { "url": url, "query": query }, "tolerance": { "value": tolerance }, "timeout": "5s" })
@@ -68,10 +18,9 @@ fn query(url: &str, query: &str, tolerance: &serde_json::Value) -> serde_json::V
 
 #[tokio::test]
 async fn a_real_prometheus_gives_values_and_no_data() {
-    let Some(prometheus) = RealPrometheus::start() else { return };
+    let Some(prometheus) = RealPrometheus::start(&[]) else { return };
     let (url, ratio) = (prometheus.url.as_str(), r#"sum(requests_total{code=~"5.."}) / sum(requests_total)"#);
-    eventually("it has scraped", async || once(query(url, "up", &json!({ "min": 1 }))).await.passed == 1)
-        .await;
+    prometheus.until_it_knows("up").await;
 
     let enough = once(query(url, ratio, &json!({ "max": 0.2 }))).await;
     assert_passed(&enough);
@@ -90,7 +39,8 @@ async fn a_real_prometheus_gives_values_and_no_data() {
         assert_no_data(&once(query(url, bad, &json!({ "min": 0 }))).await, reason);
     }
 
-    let configured = Probes::new(ProbesConfig { prometheus: Some(format!("{url}/")) });
+    let configured =
+        Probes::new(ProbesConfig { prometheus: Some(format!("{url}/")), ..ProbesConfig::default() });
     let no_url = json!({ "prometheus": { "query": "up" }, "tolerance": { "value": { "min": 1 } } });
     assert_passed(&once_with(&configured, &probe(no_url.clone())).await);
     assert_no_data(&once(no_url).await, "no Prometheus is named");
@@ -99,8 +49,9 @@ async fn a_real_prometheus_gives_values_and_no_data() {
         serde_json::from_value(json!({ "name": name, "query": query, "good": 0.0, "bad": 0.2 }))
             .expect("valid")
     };
-    let source = PrometheusSignals::new(url, vec![signal("errors", ratio), signal("none", "no_such_metric")])
-        .expect("valid");
+    let source =
+        PrometheusSignals::new(url, "demo", vec![signal("errors", ratio), signal("none", "no_such_metric")])
+            .expect("valid");
     let signals = source.signals().await;
     assert_eq!((signals[0].value, signals[0].score, &signals[0].error), (Some(0.1), Some(0.5), &None));
     assert_eq!((signals[1].value, signals[1].score), (None, None));

@@ -9,7 +9,7 @@ use axum::Router;
 use chaos_core::port::Prober;
 use chaos_core::run::ProbeSample;
 use chaos_core::spec::{Probe, ProbePhase, parse_value};
-use chaos_probes::{Probes, ProbesConfig};
+use chaos_probes::{CommandPolicy, Probes, ProbesConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -69,8 +69,9 @@ pub(crate) fn probe(mut value: serde_json::Value) -> Probe {
     parse_value(value).expect("a valid probe")
 }
 
+/// Probes that may start any program.
 pub(crate) fn probes() -> Probes {
-    Probes::new(ProbesConfig::default())
+    Probes::new(ProbesConfig { commands: CommandPolicy::Any, ..ProbesConfig::default() })
 }
 
 /// The one sample of a single measurement.
@@ -87,7 +88,7 @@ pub(crate) async fn once(value: serde_json::Value) -> ProbeSample {
     once_with(&probes(), &probe(value)).await
 }
 
-/// The samples of measuring for some time.
+/// The samples of measuring for some time while faults are active.
 pub(crate) async fn measure_for(time: Duration, probe: &Probe) -> Vec<ProbeSample> {
     let samples = Mutex::new(Vec::new());
     let sink = |sample| samples.lock().expect("no panic").push(sample);
@@ -114,11 +115,15 @@ fn assert_problem(sample: &ProbeSample, with: &str) {
     assert!(problem.contains(with), "{problem:?} does not contain {with:?}");
 }
 
-/// Polls until it holds, ten seconds at most.
+/// How long is waited for what must come: a busy machine starts a Prometheus slowly, and a breaker that opened over that
+/// takes ten seconds more.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until it holds.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

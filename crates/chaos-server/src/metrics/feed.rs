@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chaos_core::journal::{Record, RunHeader, RunSummary};
-use chaos_core::run::{Event, Failure, Phase, RunId, RunState, StopCause};
+use chaos_core::port::InjectionReport;
+use chaos_core::run::{Event, Failure, InjectionState, Phase, RunId, RunState, StopCause};
 use chaos_core::spec::FaultKind;
 use chaos_engine::{Engine, Published};
 use chaos_store::{PAGE_MAX, SqlStore};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{BASELINE, Metrics, RUNNING_HEALTH};
+use super::{BASELINE, Metrics, RUNNING_GUARD, RUNNING_HEALTH};
 use crate::app::App;
 
 /// A run that is being counted.
@@ -28,6 +29,7 @@ struct Fold {
 pub(crate) async fn run(app: Arc<App>, bus: broadcast::Receiver<Published>) {
     let ended = app.ended.clone();
     tokio::select! {
+        biased;
         () = count(&app.metrics, &app.engine, &app.store, bus) => {}
         () = ended.cancelled() => {}
     }
@@ -104,7 +106,7 @@ impl Fold {
         }
         match &record.event {
             Event::Injection(report) => {
-                if let Some(kind) = self.kind_of(&report.injection) {
+                if let Some(kind) = self.counts(report) {
                     metrics.injection(kind, report.state, report.took_ms);
                 }
             }
@@ -116,9 +118,10 @@ impl Fold {
             }
             _ => {}
         }
-        let health_stopped = self.state.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::Health);
-        if health_stopped && !stopped_before {
-            metrics.violated(RUNNING_HEALTH);
+        match self.state.stop.as_ref().filter(|_| !stopped_before).map(|stop| stop.cause) {
+            Some(StopCause::Health) => metrics.violated(RUNNING_HEALTH),
+            Some(StopCause::Guardrail) => metrics.violated(RUNNING_GUARD),
+            _ => {}
         }
         if self.is_finished() {
             self.finish(metrics, record.elapsed_ms);
@@ -128,7 +131,7 @@ impl Fold {
     fn finish(&self, metrics: &Metrics, elapsed_ms: u64) {
         metrics.finished(&RunSummary::of(&self.header, &self.state, elapsed_ms));
         match &self.state.failure {
-            Some(Failure::Gates(_)) => {
+            Some(Failure::Gates(_) | Failure::Lever(_)) => {
                 let refused = self.state.decisions.iter().filter(|decision| !decision.passed);
                 refused.for_each(|decision| metrics.violated(decision.gate.name()));
             }
@@ -137,8 +140,12 @@ impl Fold {
         }
     }
 
-    fn kind_of(&self, injection: &chaos_core::run::InjectionId) -> Option<FaultKind> {
-        let injection = self.state.injections.iter().find(|one| one.id == *injection)?;
+    /// The fault that a report is of, when it is to be counted: an undo that failed and is tried again is not.
+    fn counts(&self, report: &InjectionReport) -> Option<FaultKind> {
+        let injection = self.state.injections.iter().find(|one| one.id == report.injection)?;
+        if report.state == InjectionState::RevertFailed && injection.state != report.state {
+            return None;
+        }
         self.header.experiment.spec.faults.get(injection.item).map(|item| item.fault.kind())
     }
 }

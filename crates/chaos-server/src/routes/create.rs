@@ -6,41 +6,46 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use chaos_api::{CreateQuery, ExperimentDetail, Problem, ProblemCode, RunDetail};
-use chaos_core::run::{Failure, Phase, RunId};
+use chaos_core::journal::RunHeader;
+use chaos_core::run::{Failure, Phase, RunId, StopCause};
+use chaos_core::safety::{Gate, document_hash};
 use chaos_core::spec::{Experiment, ExperimentKey};
 use chaos_engine::Published;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
+use crate::access::Caller;
 use crate::app::App;
+use crate::audit::Told;
 use crate::error::ApiError;
-use crate::extract::{self, Names, Params};
+use crate::extract::{self, Names, Params, Text};
 use crate::limits::{GATES_WAIT, GATES_WAIT_MAX};
-use crate::plan::not_resolved;
+use crate::plan::{document, not_resolved};
 use crate::views::without_secrets;
 
 /// `POST /api/v1/experiments`.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<CreateQuery>,
-    request: Request<Body>,
+    headers: HeaderMap,
+    Extension(Text(body)): Extension<Text>,
 ) -> Result<Response, ApiError> {
-    let (headers, text) = extract::text(request).await?;
-    readable(&headers)?;
-    let document = app.document(&text, query.namespace.as_deref())?;
-    launch(app, document, query).await
+    extract::media(&headers)?;
+    let document = document(&body, query.namespace.as_deref(), &app.config)?;
+    launch(&app, &caller, document, &query).await
 }
 
 /// `POST /api/v1/experiments/{name}/runs`.
 pub(super) async fn start_again(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     names: Names,
     Params(query): Params<CreateQuery>,
 ) -> Result<Response, ApiError> {
@@ -48,33 +53,34 @@ pub(super) async fn start_again(
         return Err(ApiError::bad_request("`start=false` has no meaning here: the experiment is registered"));
     }
     let row = app.row(&names.key(query.namespace.clone())).await?;
-    launch(app, row.document, query).await
+    launch(&app, &caller, row.document, &query).await
 }
 
-fn readable(headers: &HeaderMap) -> Result<(), ApiError> {
-    extract::media(headers).map(drop)
-}
-
-async fn launch(app: Arc<App>, document: Experiment, query: CreateQuery) -> Result<Response, ApiError> {
+async fn launch(
+    app: &App,
+    caller: &Caller,
+    document: Experiment,
+    query: &CreateQuery,
+) -> Result<Response, ApiError> {
     let wait = query.wait.map_or(GATES_WAIT, |span| span.0);
     if wait > GATES_WAIT_MAX {
         return Err(ApiError::bad_request(format!("wait is longer than {}s", GATES_WAIT_MAX.as_secs())));
     }
     if query.dry_run == Some(true) {
-        let header = app.header(document, &query)?;
+        let header = app.header(caller, document, query)?;
         let mut dry_run = app.dry_run(header).await?;
         without_secrets(&mut dry_run.plan);
         return Ok(Json(dry_run).into_response());
     }
-    // A caller that goes away must not leave half a start behind, so the start is a task of its own.
-    let task = tokio::spawn(async move {
-        if query.start == Some(false) {
-            register(&app, document).await
-        } else {
-            start(&app, document, &query, wait).await
-        }
-    });
-    task.await.map_err(|error| ApiError::internal("the start broke off", &error))?
+    let told = Told::default().and("document", document_hash(&document));
+    let (response, told) = if query.start == Some(false) {
+        (register(app, document).await?, told)
+    } else {
+        let header = app.header(caller, document, query)?;
+        let told = told.and("run", &header.run);
+        (start(app, header, wait).await?, told)
+    };
+    Ok((Extension(told), response).into_response())
 }
 
 async fn register(app: &App, document: Experiment) -> Result<Response, ApiError> {
@@ -91,13 +97,7 @@ async fn register(app: &App, document: Experiment) -> Result<Response, ApiError>
     Ok(created(app.detail(&key).await?))
 }
 
-async fn start(
-    app: &App,
-    document: Experiment,
-    query: &CreateQuery,
-    wait: Duration,
-) -> Result<Response, ApiError> {
-    let header = app.header(document, query)?;
+async fn start(app: &App, header: RunHeader, wait: Duration) -> Result<Response, ApiError> {
     let (key, run) = (header.key(), header.run.clone());
     let bus = app.engine.subscribe();
     app.remember_start(run.clone(), *app.store.positions().borrow());
@@ -131,6 +131,14 @@ async fn answer(app: &App, key: &ExperimentKey, run: &RunId) -> Result<Response,
     let Some(latest) = detail.latest.as_ref().filter(|latest| latest.header.run == *run) else {
         return Ok(created(detail)); // a later run took its place already
     };
+    if let Some(reason) = stopped_by_lever(latest) {
+        return Err(Problem {
+            run: Some(run.clone()),
+            decisions: latest.decisions.clone(),
+            ..Problem::new(ProblemCode::LeverEngaged, reason)
+        }
+        .into());
+    }
     match (&latest.failure, latest.active_ms) {
         (Some(Failure::Gates(refusals)), _) => Err(blocked(latest, refusals).into()),
         (Some(failure @ Failure::Target(_)), None) => {
@@ -141,11 +149,21 @@ async fn answer(app: &App, key: &ExperimentKey, run: &RunId) -> Result<Response,
     }
 }
 
+/// The lever kept it from its start, or ended it before it touched anything.
+fn stopped_by_lever(run: &RunDetail) -> Option<String> {
+    match (&run.failure, &run.stop) {
+        (Some(Failure::Lever(reason)), _) => Some(reason.clone()),
+        (_, Some(stop)) if stop.cause == StopCause::Lever && run.injections.is_empty() => {
+            Some(stop.reason.clone())
+        }
+        _ => None,
+    }
+}
+
 /// Nothing was touched: the score, the threshold and the signal to blame, and what each gate said.
 fn blocked(run: &RunDetail, refusals: &[String]) -> Problem {
     let health = run.health_before.as_ref();
-    let refused_by_health =
-        run.decisions.iter().any(|one| !one.passed && one.gate == chaos_core::safety::Gate::Health);
+    let refused_by_health = run.decisions.iter().any(|one| !one.passed && one.gate == Gate::Health);
     let signal = health.and_then(|health| health.to_blame()).filter(|_| refused_by_health);
     Problem {
         run: Some(run.header.run.clone()),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -19,6 +20,7 @@ use chaos_store::StoredEvent;
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Params;
@@ -32,15 +34,17 @@ const POSITION: &str = "position";
 /// `GET /api/v1/events`.
 pub(super) async fn all(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    stream(app, query, &headers).await
+    stream(app, caller, query, &headers).await
 }
 
 /// A stream of what `query` asks for.
 pub(super) async fn stream(
     app: Arc<App>,
+    caller: Caller,
     query: EventsQuery,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -61,8 +65,16 @@ pub(super) async fn stream(
         (None, Some(run)) => app.start_of(run),
         (None, None) => app.store.latest_position().await?,
     };
-    let reader =
-        Reader { app, query, positions, after, waiting: VecDeque::new(), over: false, _permit: permit };
+    let reader = Reader {
+        app,
+        caller,
+        query,
+        positions,
+        after,
+        waiting: VecDeque::new(),
+        over: false,
+        _permit: permit,
+    };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))
@@ -79,6 +91,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 
 struct Reader {
     app: Arc<App>,
+    caller: Caller,
     query: EventsQuery,
     positions: watch::Receiver<u64>,
     after: u64,
@@ -167,7 +180,10 @@ impl Reader {
     }
 
     async fn wait(&mut self) {
+        let token_over = self.app.tokens.over(self.caller.token.as_deref(), self.app.clock().now());
         tokio::select! {
+            biased;
+            () = token_over => self.over = true,
             changed = self.positions.changed() => self.over |= changed.is_err(),
             () = self.app.ended.cancelled() => {}
         }

@@ -3,23 +3,25 @@
 //! Owns pages and the order of a delete: stop, revert, then forget.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
 use chaos_api::{
     DeleteQuery, ExperimentDetail, ExperimentRecord, ListQuery, NamespaceQuery, ProblemCode, StopResponse,
 };
 use chaos_core::run::{Status, Stop, StopCause};
 use chaos_core::spec::ExperimentKey;
 use chaos_store::{ExperimentCursor, ExperimentFilter};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{self, Names, Params};
-use crate::limits::{OUTCOME_TIMEOUT, PAGE_ROWS, PAGE_ROWS_MAX};
+use crate::limits::{LIST_FRESH, LIST_FRESH_RUNNING, OUTCOME_TIMEOUT, PAGE_ROWS, PAGE_ROWS_MAX};
+use crate::pages::Page;
 use crate::routes::stop::stop_one;
 
 /// Time between two looks whether a run that was stopped has its outcome on disk.
@@ -30,7 +32,32 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Params(query): Params<ListQuery>,
     uri: Uri,
-) -> Result<(HeaderMap, Json<Vec<ExperimentRecord>>), ApiError> {
+) -> Result<Response, ApiError> {
+    let version = app.store.lists_version();
+    let asked = uri.query().unwrap_or_default();
+    if let Some(page) = app.pages.find(asked, version, Instant::now()) {
+        return Ok(sent(page));
+    }
+    let made = Instant::now();
+    let (headers, rows) = read(&app, &query, &uri).await?;
+    let running = rows.iter().any(|row| row.run.is_some() && row.finished_at.is_none());
+    let body = serde_json::to_vec(&rows).map_err(|error| ApiError::internal("no list", &error))?;
+    let fresh = if running { LIST_FRESH_RUNNING } else { LIST_FRESH };
+    let page = Page { version, made, fresh, headers, body: body.into() };
+    app.pages.keep(asked, page.clone());
+    Ok(sent(page))
+}
+
+fn sent(page: Page) -> Response {
+    (page.headers, [(header::CONTENT_TYPE, "application/json")], page.body).into_response()
+}
+
+/// A page of the list, read from the store.
+async fn read(
+    app: &App,
+    query: &ListQuery,
+    uri: &Uri,
+) -> Result<(HeaderMap, Vec<ExperimentRecord>), ApiError> {
     let limit = page_rows(query.limit)?;
     let mut cursor = query.cursor.as_deref().map(cursor::<ExperimentCursor>).transpose()?;
     // An experiment that never ran is pending, but has no run that could say so on disk.
@@ -42,21 +69,21 @@ pub(super) async fn list(
         name_prefix: None,
     };
     loop {
-        let page = app.store.list(&filter, limit, cursor.as_ref()).await?;
+        let page = app.store.lines(&filter, limit, cursor.as_ref()).await?;
         let active = app.engine.active();
         let rows: Vec<ExperimentRecord> = page
             .items
             .iter()
-            .map(|row| app.record(row, &active))
+            .map(|line| app.record_of_line(line, &active))
             .filter(|row| query.status.is_none_or(|status| row.status == status))
             .filter(|row| query.verdict.is_none_or(|verdict| row.verdict == Some(verdict)))
             .collect();
         // A page may be shorter than asked for, but it is empty only at the end.
         if rows.is_empty() && page.next.is_some() {
-            cursor = page.next;
+            cursor.clone_from(&page.next);
             continue;
         }
-        return Ok((next_page(&uri, page.next.map(|next| next.to_string())), Json(rows)));
+        return Ok((next_page(uri, page.next.as_ref().map(ToString::to_string)), rows));
     }
 }
 
@@ -78,17 +105,12 @@ pub(super) async fn delete(
     let key = names.key(query.namespace);
     let reason = extract::reason(query.reason, "deleted")?;
     app.row(&key).await?;
-    // A caller that goes away does not leave the experiment half deleted.
-    let task = tokio::spawn(async move {
-        let stopped = stop_one(&app, &key, Stop { cause: StopCause::Request, reason }).await;
-        let unproven = stopped.runs.iter().any(|run| !run.unproven.is_empty());
-        forget(&app, &key).await?;
-        if unproven {
-            tracing::error!(experiment = %key, "deleted with faults whose undo is not proven");
-        }
-        Ok(Json(stopped))
-    });
-    task.await.map_err(|error| ApiError::internal("the delete broke off", &error))?
+    let stopped = stop_one(&app, &key, Stop { cause: StopCause::Request, reason }).await;
+    forget(&app, &key).await?;
+    if !stopped.is_complete() {
+        tracing::error!(experiment = %key, "deleted with faults whose undo is not proven");
+    }
+    Ok(Json(stopped))
 }
 
 /// The journal of a run that has no outcome yet is never deleted, and the outcome is written a moment after the stop.

@@ -4,15 +4,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use chaos_analysis::report;
 use chaos_api::{EventsQuery, JournalQuery, NamespaceQuery, ReportFormat, ReportQuery, RunDetail, RunsQuery};
 use chaos_core::journal::RunSummary;
 use chaos_store::RunCursor;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Names, Params};
@@ -47,28 +48,29 @@ pub(super) async fn one(
     names: Names,
     Params(query): Params<NamespaceQuery>,
 ) -> Result<Json<RunDetail>, ApiError> {
-    app.run_detail(&names.key(query.namespace), names.run()?).await.map(Json)
+    app.run_detail(&names.key(query.namespace), &names.run()?).await.map(Json)
 }
 
 /// `GET /api/v1/experiments/{name}/runs/{id}/events`.
 pub(super) async fn journal(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     names: Names,
     Params(query): Params<JournalQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (key, run) = (names.key(query.namespace), names.run()?);
-    app.stored_run(&key, run).await?;
+    app.stored_run(&key, &run).await?;
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepted.split(',').any(|one| one.trim().starts_with("text/event-stream")) {
         if query.after.is_some() || query.limit.is_some() {
             return Err(ApiError::bad_request("a stream goes on by Last-Event-ID, not by after or limit"));
         }
-        let query = EventsQuery { run: Some(run.clone()), ..EventsQuery::default() };
-        return events::stream(app, query, &headers).await;
+        let query = EventsQuery { run: Some(run), ..EventsQuery::default() };
+        return events::stream(app, caller, query, &headers).await;
     }
     let limit = query.limit.map_or(Ok(PAGE_ROWS_MAX), |limit| page_rows(Some(limit)))?;
-    let records = app.store.records(run, query.after.unwrap_or(0), limit).await?;
+    let records = app.store.records(&run, query.after.unwrap_or(0), limit).await?;
     Ok(Json(records).into_response())
 }
 
@@ -78,7 +80,7 @@ pub(super) async fn report(
     names: Names,
     Params(query): Params<ReportQuery>,
 ) -> Result<Response, ApiError> {
-    let (header, _) = app.stored_run(&names.key(query.namespace), names.run()?).await?;
+    let (header, _) = app.stored_run(&names.key(query.namespace), &names.run()?).await?;
     let records = app.journal(&header.run).await?;
     let format = match query.format.unwrap_or_default() {
         ReportFormat::Json => report::Format::Json,

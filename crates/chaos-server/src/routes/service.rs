@@ -44,7 +44,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Live>, Api
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let score = app.system_health().await.ok().and_then(|health| health.score);
-    let text = app.metrics.encode(&app.engine.active(), score);
+    let (lever, agents) = (app.lever.now().engaged, app.agents.hub.connected());
+    let text = app.metrics.encode(&app.engine.active(), score, lever, agents);
     let text = text.map_err(|error| ApiError::internal("no metrics", &error))?;
     Ok(([(header::CONTENT_TYPE, crate::metrics::MEDIA_TYPE)], text).into_response())
 }

@@ -5,28 +5,26 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
+use axum::{Extension, Json};
 use chaos_api::{NamespaceQuery, StopRequest, StopResponse, StoppedRun};
 use chaos_core::run::{Stop, StopCause};
-use chaos_core::spec::{ExperimentKey, parse_value, plain_values};
+use chaos_core::spec::ExperimentKey;
 use chaos_engine::{RunSnapshot, StopReport};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{self, Names, Params};
+use crate::extract::{self, Names, Params, Text};
 
 /// `POST /api/v1/experiments/{name}/stop`.
 pub(super) async fn one(
     State(app): State<Arc<App>>,
     names: Names,
     Params(query): Params<NamespaceQuery>,
-    request: Request<Body>,
+    Extension(body): Extension<Text>,
 ) -> Result<Json<StopResponse>, ApiError> {
     let key = names.key(query.namespace);
-    let stop = read(request).await?;
+    let stop = read(&body)?;
     // What is active is stopped first; whether it is on disk is asked afterwards.
     let response = stop_one(&app, &key, stop).await;
     if response.runs.is_empty() {
@@ -38,9 +36,9 @@ pub(super) async fn one(
 /// `POST /api/v1/stop`.
 pub(super) async fn all(
     State(app): State<Arc<App>>,
-    request: Request<Body>,
+    Extension(body): Extension<Text>,
 ) -> Result<Json<StopResponse>, ApiError> {
-    let stop = read(request).await?;
+    let stop = read(&body)?;
     let (begin, active) = (Instant::now(), app.engine.active());
     let reports = app.engine.stop_all(&stop).await;
     Ok(Json(response(&app, begin, &active, &reports)))
@@ -54,7 +52,12 @@ pub(super) async fn stop_one(app: &App, key: &ExperimentKey, stop: Stop) -> Stop
     response(app, begin, &[active], &report.into_iter().collect::<Vec<_>>())
 }
 
-fn response(app: &App, begin: Instant, active: &[RunSnapshot], reports: &[StopReport]) -> StopResponse {
+pub(super) fn response(
+    app: &App,
+    begin: Instant,
+    active: &[RunSnapshot],
+    reports: &[StopReport],
+) -> StopResponse {
     let stopped = |report: &StopReport| {
         app.metrics.stopped(report.took);
         let summary =
@@ -73,13 +76,8 @@ fn response(app: &App, begin: Instant, active: &[RunSnapshot], reports: &[StopRe
 }
 
 /// The reason; an empty body is fine, because a stop must not fail for want of words.
-async fn read(request: Request<Body>) -> Result<Stop, ApiError> {
-    let (_, text) = extract::text(request).await?;
-    let given: StopRequest = if text.trim().is_empty() {
-        StopRequest::default()
-    } else {
-        parse_value(plain_values(&text)?.swap_remove(0))?
-    };
+fn read(body: &Text) -> Result<Stop, ApiError> {
+    let given: StopRequest = body.parse()?;
     let cause = if given.interrupted { StopCause::Interrupt } else { StopCause::Request };
     let otherwise = if given.interrupted { "interrupted" } else { "stopped by hand" };
     Ok(Stop { cause, reason: extract::reason(given.reason, otherwise)? })

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chaos_api::{FaultDescription, HealthQuery, SystemHealth, TargetsPreview, TargetsQuery, catalogue};
-use chaos_core::spec::{HostTarget, ProcessMatch, Safety, ShortRequest};
+use chaos_core::spec::{HostTarget, ProcessMatch, Safety, ShortRequest, Target};
 use chaos_core::target::select;
 use serde_json::Map;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::Params;
+use crate::plan::target_of;
 use crate::random;
 
 /// `GET /api/v1/system/health`.
@@ -24,9 +25,7 @@ pub(super) async fn health(
     match query.app {
         None => app.system_health().await.map(Json),
         Some(name) => {
-            let HostTarget::App(name) = checked(HostTarget::App(name))? else {
-                return Err(ApiError::bad_request("app is not readable"));
-            };
+            checked(target_of(HostTarget::App(name.clone()), Vec::new()))?;
             app.measure_health(name).await.map(Json)
         }
     }
@@ -48,8 +47,11 @@ pub(super) async fn targets(
         Some(seed) => seed,
         None => random::seed().map_err(|error| ApiError::internal("no randomness", &error))?,
     };
-    let target = checked(target(&app, query)?)?;
-    let inventory = app.engine.ports().node.inventory(&target).await?;
+    let hosts = query.hosts.as_deref().unwrap_or_default().split(',').map(str::trim);
+    let hosts: Vec<String> = hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect();
+    let target = target(&app, query)?;
+    let looked_at = checked(target_of(target.clone(), hosts))?;
+    let inventory = app.engine.ports().node.inventory(&looked_at).await?;
     let drawn = select(&target, how, &inventory, seed, 0);
     let unready = inventory.instances.len() - inventory.ready();
     let affected = drawn.as_ref().map_or(unready, |selection| selection.affected);
@@ -96,7 +98,7 @@ fn target(app: &App, query: TargetsQuery) -> Result<HostTarget, ApiError> {
 }
 
 /// The same checks as a document's.
-fn checked(target: HostTarget) -> Result<HostTarget, ApiError> {
+fn checked(target: Target) -> Result<Target, ApiError> {
     let short = ShortRequest {
         name: "preview".to_owned(),
         kind: "process_pause".to_owned(),
@@ -108,7 +110,7 @@ fn checked(target: HostTarget) -> Result<HostTarget, ApiError> {
         parameters: Map::new(),
     };
     let mut document = short.into_experiment()?;
-    document.spec.target.host = Some(target.clone());
+    document.spec.target = target.clone();
     document.validate().map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok(target)
 }

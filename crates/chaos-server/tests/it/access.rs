@@ -1,8 +1,10 @@
 //! Who may call.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use chaos_api::{Client, Endpoint, ListQuery, ProblemCode};
+use chaos_core::access::Role;
 use chaos_core::port::Owner;
 use chaos_server::{Listen, ServerConfig, StartError, start};
 use tempfile::TempDir;
@@ -11,7 +13,7 @@ use crate::node::ScriptedNode;
 use crate::support::{Service, config, exchange, key, mode, state};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_needs_the_token_and_reading_does_not() {
+async fn a_write_needs_a_token_and_a_wrong_one_opens_nothing() {
     let service = Service::start().await;
     for token in ["", "Bearer", "Bearer wrong", "Basic abc", "Bearer  "] {
         for (method, path) in [
@@ -24,8 +26,14 @@ async fn a_write_needs_the_token_and_reading_does_not() {
             assert_eq!(answer.problem().code, ProblemCode::Unauthorized, "{token:?} {method} {path}");
             assert_eq!(answer.header("www-authenticate"), Some("bearer"));
         }
-        for path in ["/health", "/ready", "/metrics", "/api/v1/system/health", "/api/v1/experiments"] {
+        for path in ["/health", "/ready", "/metrics", "/api/v1/system/health"] {
             assert_eq!(service.send("GET", path, &[("authorization", token)]).await.status, 200, "{path}");
+        }
+        // Whoever shows a token that is not taken is told so, also where none is needed.
+        for path in ["/api/v1/experiments", "/openapi.json", "/api/v1/lever"] {
+            let expected = if token.is_empty() { 200 } else { 401 };
+            let answer = service.send("GET", path, &[("authorization", token)]).await;
+            assert_eq!(answer.status, expected, "{token:?} {path}");
         }
     }
     let secret = std::fs::read_to_string(state(&service.folder).join("token")).unwrap();
@@ -60,7 +68,7 @@ async fn a_web_page_is_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_others_reach_is_refused() {
+async fn an_address_that_others_reach_is_refused_without_tls() {
     let folder = TempDir::new().unwrap();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
         let listen = Listen::Tcp(address.parse().unwrap());
@@ -68,6 +76,48 @@ async fn an_address_that_others_reach_is_refused() {
         assert!(matches!(start(config).await, Err(StartError::NotLoopback { .. })), "{address}");
     }
     assert!(!state(&folder).exists(), "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_another_address_everything_but_probes_needs_a_token() {
+    let Some(address) = own_address() else {
+        eprintln!("skipped: this machine has no address but its loopback");
+        return;
+    };
+    let listen = Listen::Tcp(SocketAddr::new(address, 0));
+    let change = |config| ServerConfig { listen, insecure_http: true, ..config };
+    let service = Service::made(TempDir::new().unwrap(), change).await.unwrap();
+    for host in ["", "chaos.example"] {
+        let headers = |token: &'static str| {
+            let host = if host.is_empty() { service.authority() } else { host };
+            [("authorization", token), ("host", host)]
+        };
+        for path in ["/health", "/ready", "/metrics", "/api/v1/system/health"] {
+            assert_eq!(service.send("GET", path, &headers("")).await.status, 200, "{path}");
+        }
+        for (method, path) in [
+            ("GET", "/api/v1/experiments"),
+            ("GET", "/openapi.json"),
+            ("GET", "/api/v1/lever"),
+            ("PUT", "/api/v1/lever"),
+            ("GET", "/nothing"),
+        ] {
+            let answer = service.send(method, path, &headers("")).await;
+            assert_eq!(answer.problem().code, ProblemCode::Unauthorized, "{method} {path}");
+        }
+    }
+    assert_eq!(service.client.list(&ListQuery::default()).await.unwrap(), []);
+    let foreign = [("origin", "http://evil.example")];
+    assert_eq!(service.send("GET", "/health", &foreign).await.problem().code, ProblemCode::Forbidden);
+    service.shutdown().await;
+}
+
+/// An address of this machine that is not its loopback.
+fn own_address() -> Option<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    interfaces
+        .filter_map(|interface| Some(IpAddr::V4(interface.address?.as_sockaddr_in()?.ip())))
+        .find(|ip| !ip.is_loopback())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +137,9 @@ async fn a_socket_in_the_file_system_trusts_its_owner() {
     assert_eq!(client.list(&ListQuery::default()).await.unwrap(), []);
     let created =
         client.create(&crate::support::document("a", "100ms").into(), &Default::default()).await.unwrap();
-    assert_eq!(created.latest.unwrap().header.owner, Owner::Command);
+    let header = created.latest.unwrap().header;
+    assert_eq!((header.owner, header.actor.role), (Owner::Command, Role::Admin));
+    assert!(header.actor.name.starts_with("unix:"), "{}", header.actor);
     server.finished_all_runs().await;
     assert!(client.get(&key("a")).await.unwrap().record.exit_code.is_some());
     assert!(!client.live().await.unwrap().server.started_as_server);

@@ -79,7 +79,7 @@ async fn a_caller_that_goes_away_does_not_leave_half_a_start_behind() {
             let found = next.client.list(&chaos_api::ListQuery::default()).await.unwrap();
             assert!(found.iter().all(|one| one.exit_code.is_some() && !one.revert_incomplete), "{found:?}");
             assert!(
-                found.iter().all(|one| one.reason.as_ref().is_none_or(|reason| !reason.contains("died"))),
+                found.iter().all(|one| one.reason.as_ref().is_none_or(|reason| !reason.contains("was gone"))),
                 "{found:?}"
             );
             next

@@ -48,7 +48,7 @@ async fn a_state_folder_has_one_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_of_a_process_that_died_are_closed_at_the_next_start() {
+async fn runs_of_a_process_that_died_are_taken_up_and_closed_at_the_next_start() {
     let folder = tempfile::TempDir::new().unwrap();
     let service = Service::below(folder, FileConfig::default()).await.unwrap();
     service.run("abandoned", "1h").await;
@@ -64,10 +64,11 @@ async fn runs_of_a_process_that_died_are_closed_at_the_next_start() {
         }
     }
     let next = Service::below(copy, FileConfig::default()).await.unwrap();
-    let detail = next.client.get(&key("abandoned")).await.unwrap();
+    let detail = next.until("abandoned", Phase::Finished).await;
     assert_eq!((detail.record.phase, detail.record.status), (Some(Phase::Finished), Status::Error));
     assert_eq!(detail.record.run, Some(run.clone()));
-    assert!(detail.record.reason.unwrap().contains("died"));
+    let reason = detail.record.reason.unwrap();
+    assert!(reason.contains("the service was gone"), "{reason}");
     assert!(!next.client.journal(&key("abandoned"), &run, 0).await.unwrap().is_empty());
     next.run("abandoned", "100ms").await;
     next.until("abandoned", Phase::Finished).await;

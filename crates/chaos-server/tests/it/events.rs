@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::node::APPS;
 use crate::support::{PATIENCE, Service, key};
 
 /// Reads raw events until `enough`, then breaks the connection.
@@ -51,8 +52,8 @@ fn parse(text: &str) -> Vec<(u64, EventEnvelope)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_after_a_break_without_loss_or_repetition() {
     let service = Service::start().await;
-    for name in ["one", "two", "three"] {
-        service.run(name, "200ms").await;
+    for (app, name) in APPS.into_iter().zip(["one", "two", "three"]) {
+        service.run_on(app, name, "200ms").await;
     }
     let mut seen: Vec<(u64, EventEnvelope)> = Vec::new();
     // Broken after every third event, while the runs go on.
@@ -83,7 +84,7 @@ async fn a_stream_goes_on_after_a_break_without_loss_or_repetition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_of_one_run_has_its_whole_journal_and_ends() {
     let service = Service::start().await;
-    service.run("noise", "1h").await;
+    service.run_on("second", "noise", "1h").await;
     let created = service.run("followed", "200ms").await;
     let run = created.record.run.unwrap();
     let query = EventsQuery { run: Some(run.clone()), ..EventsQuery::default() };

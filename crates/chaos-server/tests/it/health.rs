@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::support::{PATIENCE, Service, document, key};
 
 /// Answers every query with the latest value, until the test ends.
-async fn prometheus(values: watch::Receiver<&'static str>) -> String {
+pub(crate) async fn prometheus(values: watch::Receiver<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -36,7 +36,7 @@ async fn prometheus(values: watch::Receiver<&'static str>) -> String {
     url
 }
 
-fn config(url: &str) -> FileConfig {
+pub(crate) fn config(url: &str) -> FileConfig {
     FileConfig::parse(&format!(
         "safety: {{ threshold: 0.7, prometheus: '{url}', signals: [ {{ name: up, query: up, good: 1, bad: 0 }} ] }}"
     ))

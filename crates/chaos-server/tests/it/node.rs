@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chaos_core::port::{Evidence, InjectOrder, InjectionReport, Node, NodeError, ReportSink};
+use chaos_core::port::{
+    Evidence, InjectOrder, InjectionReport, Node, NodeAction, NodeError, Placed, ReportSink,
+};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
-use chaos_core::spec::HostTarget;
+use chaos_core::spec::{HostTarget, Target};
 use chaos_core::target::{Instance, Inventory, ProcessRef};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// Four ready instances of `orchestrator`, whose faults come and go at once unless told otherwise.
+/// Apps that have instances; runs on different ones don't meet.
+pub(crate) const APPS: [&str; 3] = ["orchestrator", "second", "third"];
+
+/// Four ready instances of each of [`APPS`], whose faults come and go at once unless told otherwise.
 #[derive(Default)]
 pub(crate) struct ScriptedNode {
     /// Instances that are not ready.
@@ -26,6 +31,8 @@ pub(crate) struct ScriptedNode {
     /// Milliseconds from an order to revert to its proof.
     pub(crate) revert_takes_ms: AtomicUsize,
     active: Mutex<BTreeMap<InjectionId, ReportSink>>,
+    /// Those whose undo failed, and may be tried again.
+    failed: Mutex<BTreeMap<InjectionId, ReportSink>>,
 }
 
 impl ScriptedNode {
@@ -35,19 +42,20 @@ impl ScriptedNode {
     }
 }
 
-fn instance(number: i32, ready: bool) -> Instance {
+fn instance(app: &str, number: i32, ready: bool) -> Instance {
     let process = ProcessRef { pid: 1000 + number, start_time: 1 };
     Instance {
-        id: format!("orchestrator/{}", process.pid),
+        id: format!("{app}/{}", process.pid),
         process,
         processes: vec![process],
-        command: "orchestrator".into(),
+        command: app.into(),
         ready,
         managed: true,
         ports: Vec::new(),
         network_namespace: 1,
         shares_host_network: true,
         own_cgroup: None,
+        host: String::new(),
     }
 }
 
@@ -57,11 +65,11 @@ fn report(injection: &InjectionId, state: InjectionState, took_ms: f64) -> Injec
 }
 
 impl Node for ScriptedNode {
-    fn inventory<'a>(&'a self, target: &'a HostTarget) -> BoxFuture<'a, Result<Inventory, NodeError>> {
+    fn inventory<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Inventory, NodeError>> {
         let unready = self.unready.load(Ordering::SeqCst);
-        let instances = match target {
-            HostTarget::App(name) if name == "orchestrator" => {
-                (0..4).map(|number| instance(number, number as usize >= unready)).collect()
+        let instances = match &target.host {
+            Some(HostTarget::App(name)) if APPS.contains(&name.as_str()) => {
+                (0..4).map(|number| instance(name, number, number as usize >= unready)).collect()
             }
             _ => Vec::new(),
         };
@@ -74,7 +82,7 @@ impl Node for ScriptedNode {
             }
             if fails {
                 return Err(NodeError::Inventory {
-                    target: target.to_string(),
+                    target: format!("{:?}", target.host),
                     reason: "the script says so".into(),
                 });
             }
@@ -100,7 +108,12 @@ impl Node for ScriptedNode {
         let takes = Duration::from_millis(self.revert_takes_ms.load(Ordering::SeqCst) as u64);
         let fails = self.revert_fails.load(Ordering::SeqCst);
         for id in injections {
-            let Some(reports) = self.active.lock().unwrap().remove(&id) else { continue };
+            let reports = self.active.lock().unwrap().remove(&id);
+            let reports = reports.or_else(|| self.failed.lock().unwrap().remove(&id));
+            let Some(reports) = reports else { continue };
+            if fails {
+                self.failed.lock().unwrap().insert(id.clone(), Arc::clone(&reports));
+            }
             reports(report(&id, InjectionState::Reverting, 0.1));
             tokio::spawn(async move {
                 if !takes.is_zero() {
@@ -111,5 +124,19 @@ impl Node for ScriptedNode {
             });
         }
         async {}.boxed()
+    }
+
+    fn attach<'a>(
+        &'a self,
+        _: &'a RunId,
+        injections: Vec<Placed>,
+        reports: ReportSink,
+    ) -> BoxFuture<'a, Vec<InjectionId>> {
+        injections.iter().for_each(|one| reports(report(&one.injection, InjectionState::Reverted, 1.0)));
+        async { Vec::new() }.boxed()
+    }
+
+    fn act<'a>(&'a self, _: &'a NodeAction) -> BoxFuture<'a, Result<Vec<Evidence>, NodeError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 }

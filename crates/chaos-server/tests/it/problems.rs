@@ -1,7 +1,5 @@
 //! Everything that goes wrong is a problem document with its code.
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -11,8 +9,8 @@ use chaos_core::duration::Span;
 use chaos_core::run::Phase;
 use chaos_core::spec::HostTarget;
 use chaos_server::FileConfig;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::disk::SmallDisk;
 use crate::support::{PATIENCE, Service, document, exchange, key, yaml};
 
 const CREATE: &str = "/api/v1/experiments";
@@ -108,8 +106,9 @@ async fn a_node_that_fails_or_hangs_is_told() {
     assert_eq!(created.record.exit_code, Some(1));
     assert!(created.record.reason.unwrap().contains("the script says so"));
     service.node.inventory_hangs.store(true, Ordering::SeqCst);
-    let answer = service.send("GET", "/api/v1/system/health?app=orchestrator", &[]).await;
-    assert_eq!(answer.problem().code, ProblemCode::GatewayTimeout);
+    let health = service.client.system_health(Some("orchestrator")).await.unwrap();
+    assert_eq!((health.score, health.safe), (None, false));
+    assert!(health.explanation.contains("no answer"), "{}", health.explanation);
     // A run whose gates don't answer is accepted all the same, and can be stopped.
     let query = CreateQuery { wait: Some(Span::milliseconds(10)), ..CreateQuery::default() };
     let created = service.client.create(&document("hanging", "1s").into(), &query).await.unwrap();
@@ -172,45 +171,6 @@ async fn a_full_disk_is_told_and_does_not_keep_a_fault() {
     service.run("room", "100ms").await;
     service.until("room", Phase::Finished).await;
     service.shutdown().await;
-}
-
-/// A file system of its own with little room, unmounted at the end whatever happens.
-struct SmallDisk {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    #[expect(clippy::print_stderr, reason = "who runs the tests is told what was not tested")]
-    fn mount() -> Option<Self> {
-        let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("disk");
-        std::fs::create_dir(&path).unwrap();
-        let options = Some("size=24m,mode=0700");
-        if let Err(error) = mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), options) {
-            eprintln!("skipped: no file system can be mounted here: {error}");
-            return None;
-        }
-        Some(Self { _folder: folder, path })
-    }
-
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.path.join("filler")).unwrap();
-        for size in [1 << 20, 1 << 12, 1] {
-            let chunk = vec![0; size];
-            while file.write_all(&chunk).is_ok() {}
-        }
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.path.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,11 +58,13 @@ async fn a_document_may_be_yaml_json_or_the_short_form() {
         .await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(answer.header("location"), Some("/api/v1/experiments/from-yaml?namespace=default"));
+    service.until("from-yaml", Phase::Finished).await;
     let json = serde_json::to_string(&document("from-json", "100ms")).unwrap();
     let answer = service
         .send_body("POST", "/api/v1/experiments", &[("content-type", "application/json")], &json)
         .await;
     assert_eq!(answer.status, 201, "{answer:?}");
+    service.until("from-json", Phase::Finished).await;
     let short: ShortRequest = parse_value(serde_json::json!({
         "name": "short", "type": "cpu_stress", "duration": "100ms", "percent": 50, "safety_threshold": 0.5,
         "parameters": { "load": "20%" },
@@ -72,9 +74,7 @@ async fn a_document_may_be_yaml_json_or_the_short_form() {
         service.client.create(&ExperimentBody::Short(short), &CreateQuery::default()).await.unwrap();
     assert_eq!(created.record.target, "app \"orchestrator\"");
     assert_eq!(created.latest.unwrap().header.threshold, 0.5);
-    for name in ["from-yaml", "from-json", "short"] {
-        service.until(name, Phase::Finished).await;
-    }
+    service.until("short", Phase::Finished).await;
     service.shutdown().await;
 }
 
@@ -175,7 +175,7 @@ async fn a_start_below_the_threshold_is_blocked_recorded_and_counted() {
 async fn a_stop_returns_when_every_fault_is_undone() {
     let service = Service::start().await;
     service.run("long", "1h").await;
-    service.run("other", "1h").await;
+    service.run_on("second", "other", "1h").await;
     service.until("long", Phase::Active).await;
     service.until("other", Phase::Active).await;
     service.node.revert_takes_ms.store(50, std::sync::atomic::Ordering::SeqCst);
@@ -233,8 +233,6 @@ async fn lists_are_filtered_and_come_in_pages() {
     let service = Service::start().await;
     for name in ["a", "b", "c"] {
         service.run(name, "100ms").await;
-    }
-    for name in ["a", "b", "c"] {
         service.until(name, Phase::Finished).await;
     }
     let query = CreateQuery { start: Some(false), ..CreateQuery::default() };
@@ -345,6 +343,20 @@ async fn the_document_of_the_api_lists_every_route_and_no_other() {
         ("get", "/api/v1/system/health"),
         ("get", "/api/v1/faults"),
         ("get", "/api/v1/targets"),
+        ("get", "/api/v1/agents"),
+        ("get", "/api/v1/agents/connect"),
+        ("get", "/api/v1/lever"),
+        ("put", "/api/v1/lever"),
+        ("post", "/api/v1/experiments/{name}/approve"),
+        ("get", "/api/v1/tokens"),
+        ("post", "/api/v1/tokens"),
+        ("post", "/api/v1/tokens/{id}/rotate"),
+        ("delete", "/api/v1/tokens/{id}"),
+        ("get", "/api/v1/audit"),
+        ("get", "/api/v1/audit/verify"),
+        ("get", "/api/v1/incidents"),
+        ("get", "/api/v1/incidents/{id}"),
+        ("post", "/api/v1/incidents/{id}/close"),
         ("get", "/health"),
         ("get", "/ready"),
         ("get", "/metrics"),

@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chaos_api::{Client, CreateQuery, Endpoint, ExperimentBody, ExperimentDetail, Problem};
-use chaos_core::port::{Node, Owner};
+use chaos_api::{
+    Client, CreateQuery, Endpoint, ExperimentBody, ExperimentDetail, NewToken, Problem, TokenRequest,
+};
+use chaos_core::access::Role;
+use chaos_core::audit::AuditEvent;
+use chaos_core::port::Node;
 use chaos_core::run::Phase;
-use chaos_core::spec::{Experiment, ExperimentKey, parse_documents};
+use chaos_core::spec::{Experiment, ExperimentKey, HostTarget, parse_documents};
+use chaos_server::tls::ca_path;
 use chaos_server::{FileConfig, Listen, RunningServer, ServerConfig, StartError, start};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,15 +32,7 @@ pub(crate) struct Service {
 }
 
 pub(crate) fn config(state_dir: PathBuf, node: Arc<dyn Node>) -> ServerConfig {
-    ServerConfig {
-        state_dir,
-        listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
-        owner: Owner::Server,
-        as_server: true,
-        config: FileConfig::default(),
-        token: None,
-        node,
-    }
+    ServerConfig::new(state_dir, Listen::Tcp("127.0.0.1:0".parse().unwrap()), node)
 }
 
 impl Service {
@@ -48,12 +45,39 @@ impl Service {
     }
 
     pub(crate) async fn below(folder: TempDir, file: FileConfig) -> Result<Self, StartError> {
+        Self::made(folder, |config| ServerConfig { config: file, ..config }).await
+    }
+
+    /// With whatever configuration.
+    pub(crate) async fn made(
+        folder: TempDir,
+        change: impl FnOnce(ServerConfig) -> ServerConfig,
+    ) -> Result<Self, StartError> {
         let node = Arc::new(ScriptedNode::default());
-        let config = ServerConfig { config: file, ..config(state(&folder), Arc::clone(&node) as _) };
-        let server = start(config).await?;
+        let server = start(change(config(state(&folder), Arc::clone(&node) as _))).await?;
         let endpoint: Endpoint = server.address.parse().unwrap();
-        let client = Client::new(endpoint).unwrap().with_token(server.token().secret());
+        let mut client = Client::new(endpoint).unwrap().with_token(server.token().secret());
+        if server.address.starts_with("https://") {
+            client = client.with_ca(&std::fs::read(ca_path(&state(&folder))).unwrap()).unwrap();
+        }
         Ok(Self { node, server, client, folder })
+    }
+
+    /// A token with a role, and its id.
+    pub(crate) async fn token(&self, name: &str, role: Role) -> NewToken {
+        let request = TokenRequest { name: name.to_owned(), role, expires_at: None };
+        self.client.create_token(&request).await.unwrap()
+    }
+
+    /// A client with a role.
+    pub(crate) async fn caller(&self, name: &str, role: Role) -> Client {
+        self.client.clone().with_token(self.token(name, role).await.token)
+    }
+
+    /// The audit log.
+    pub(crate) async fn audit(&self) -> Vec<AuditEvent> {
+        let entries = self.client.audit(0, Some(1000)).await.unwrap();
+        entries.iter().map(|entry| entry.event().unwrap()).collect()
     }
 
     /// `host:port`.
@@ -63,8 +87,14 @@ impl Service {
 
     /// Starts an experiment and returns it as it was answered.
     pub(crate) async fn run(&self, name: &str, duration: &str) -> ExperimentDetail {
-        let body = ExperimentBody::from(document(name, duration));
-        self.client.create(&body, &CreateQuery::default()).await.unwrap()
+        self.run_on("orchestrator", name, duration).await
+    }
+
+    /// The same on another app.
+    pub(crate) async fn run_on(&self, app: &str, name: &str, duration: &str) -> ExperimentDetail {
+        let mut document = document(name, duration);
+        document.spec.target.host = Some(HostTarget::App(app.to_owned()));
+        self.client.create(&ExperimentBody::from(document), &CreateQuery::default()).await.unwrap()
     }
 
     /// Waits for a phase of the latest run.

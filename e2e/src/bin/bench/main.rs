@@ -1,10 +1,17 @@
 //! `cargo xtask bench`: the figures of the product, measured on this machine in one run, as one table.
 //!
-//! Owns what is measured and how. It judges a figure against what it should reach and says so; it is no test.
+//! Owns what is measured and how. It judges a figure against what it should reach and says so; it is no test. With
+//! arguments it measures only what they name: a fault, `many`, `kernel`, `load`, `scale`, `far`, `pages`, `sizes`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 
+mod far;
+mod fleet;
 mod latency;
 mod load;
+mod many;
+mod pages;
+mod scale;
+mod service;
 mod size;
 mod table;
 mod world;
@@ -20,25 +27,51 @@ const ROUNDS: usize = 100;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let mut rows: Vec<Row> = Vec::new();
+    if latency::FAULTS.into_iter().chain(["many", "kernel", "load", "sizes"]).any(wanted) {
+        rows.extend(on_this_host(&wanted).await?);
+    }
+    if wanted("scale") {
+        rows.extend(Box::pin(scale::measure()).await?);
+    }
+    if wanted("far") {
+        rows.extend(Box::pin(far::measure()).await?);
+    }
+    if wanted("pages") {
+        rows.push(pages::measure().await?);
+    }
+    if wanted("sizes") {
+        eprintln!("program, probes and journal …");
+        rows.extend(size::of_program()?);
+        rows.push(size::probe_jitter()?);
+        rows.push(size::append_rate()?);
+    }
+    table::print(&rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server that does everything on its own host.
+async fn on_this_host(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
     let mut world = World::start().await?;
     eprintln!("server {} on {}, orchestrator {}", world.server_pid(), world.address(), world.app.base_url);
-    rows.extend(size::of_server(&world)?);
-    let only: Vec<String> = std::env::args().skip(1).collect();
-    for fault in
-        latency::FAULTS.into_iter().filter(|fault| only.is_empty() || only.iter().any(|one| one == fault))
-    {
+    let mut rows = size::of_server(&world)?;
+    for fault in latency::FAULTS.into_iter().filter(|fault| wanted(fault)) {
         eprintln!("{fault}: {ROUNDS} times …");
         rows.extend(latency::measure(&mut world, fault, ROUNDS).await?);
     }
-    eprintln!("everything of ours killed during a partition …");
-    rows.extend(latency::kernel_alone(&mut world).await?);
-    eprintln!("CPU load, 10 s each, beside stress-ng …");
-    rows.extend(load::measure(&mut world).await?);
-    world.stop().await?;
-    eprintln!("program and probes …");
-    rows.extend(size::of_program()?);
-    rows.push(size::probe_jitter()?);
-    table::print(&rows);
-    Ok(ExitCode::SUCCESS)
+    if wanted("many") {
+        rows.extend(many::measure(&mut world).await?);
+    }
+    if wanted("kernel") {
+        eprintln!("everything of ours killed during a partition …");
+        rows.extend(latency::kernel_alone(&mut world).await?);
+    }
+    if wanted("load") {
+        eprintln!("CPU load, 10 s each, beside stress-ng …");
+        rows.extend(load::measure(&mut world).await?);
+    }
+    world.stop()?;
+    Ok(rows)
 }

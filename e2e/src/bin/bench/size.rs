@@ -15,6 +15,7 @@ const HOLDER_MIB: f64 = 4.0;
 const VERSION_MS: f64 = 10.0;
 const BINARY_MIB: f64 = 30.0;
 const JITTER_MS: f64 = 5.0;
+const APPEND_PERCENT: f64 = 80.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Resident memory of an idle server.
@@ -96,6 +97,34 @@ pub(crate) fn probe_jitter() -> Result<Row> {
         Some(p99) => Row::new(what, format!("{p99:.2} ms"), format!("≤ {JITTER_MS} ms"), p99 <= JITTER_MS),
         None => Row::new(what, format!("no figure in {:?}", text.trim()), format!("≤ {JITTER_MS} ms"), false),
     })
+}
+
+/// The journal's rate beside plain INSERTs that are flushed, as the example of chaos-store prints it.
+pub(crate) fn append_rate() -> Result<Row> {
+    let output = Command::new(program("examples/append_rate")?)
+        .env_remove("DATABASE_URL")
+        .stdin(Stdio::null())
+        .output()
+        .context("run the append_rate example")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line =
+        |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().trim().to_owned();
+    let share = line("% of the rate of plain INSERTs");
+    let percent: Option<f64> = share.split(' ').next().and_then(|number| number.parse().ok());
+    Ok(Row {
+        peer: rate_of(&line("one row of a plain table")),
+        ..Row::new(
+            "journal: one record of a run, flushed",
+            format!("{} ({share})", rate_of(&line("one record of a run"))),
+            format!("≥ {APPEND_PERCENT} % of a plain INSERT, flushed"),
+            percent.is_some_and(|percent| percent >= APPEND_PERCENT),
+        )
+    })
+}
+
+/// `… 1234/s for each, …` → `1234/s`.
+fn rate_of(line: &str) -> String {
+    line.split(' ').find(|word| word.ends_with("/s")).unwrap_or("no figure").to_owned()
 }
 
 /// Reads `659µs`, `1.982ms`, `1.2s`.

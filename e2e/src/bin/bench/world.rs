@@ -3,25 +3,21 @@
 //! Owns their processes. It never measures.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use chaos_api::{Client, Endpoint};
+use chaos_api::Client;
 use chaos_core::spec::Experiment;
 use chaos_demo::{Config, Handle, Orchestrator};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long anything may take to come up.
-const START_LIMIT: Duration = Duration::from_secs(10);
+use crate::service::Service;
 
 /// A running server and a running application.
 pub(crate) struct World {
     state: tempfile::TempDir,
-    server: Child,
-    address: String,
+    server: Service,
     /// The application.
     pub(crate) app: Handle,
     /// A client of the server.
@@ -43,8 +39,9 @@ impl World {
         let state = tempfile::tempdir().context("make a state folder")?;
         let app = Orchestrator::start(&Config { program: program("chaos")?, port: 0, ..Config::default() })
             .context("start orchestrator")?;
-        let (server, address, client) = serve(state.path()).await?;
-        Ok(Self { state, server, address, app, client })
+        let server = Service::start(state.path(), &["--listen", "127.0.0.1:0"]).await?;
+        let client = server.client.clone();
+        Ok(Self { state, server, app, client })
     }
 
     /// An experiment with one fault on one replica of this application, whatever else runs under its name.
@@ -70,12 +67,12 @@ impl World {
 
     /// Where the server listens.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        &self.server.address
     }
 
     /// The server's process.
     pub(crate) fn server_pid(&self) -> u32 {
-        self.server.id()
+        self.server.pid()
     }
 
     /// Addresses at which replicas take requests.
@@ -85,51 +82,30 @@ impl World {
 
     /// Holders of this server: its children that are named so.
     pub(crate) fn holders(&self) -> Vec<i32> {
-        children_named(self.server.id(), "chaos-holder")
+        children_named(self.server.pid(), "chaos-holder")
     }
 
     /// Kills the server and its holders at once.
     pub(crate) fn kill_everything(&mut self) -> Result<()> {
         let holders = self.holders();
-        for pid in std::iter::once(self.server.id() as i32).chain(holders) {
+        for pid in std::iter::once(self.server.pid().cast_signed()).chain(holders) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("kill {pid}"))?;
         }
-        self.server.wait().context("reap the server")?;
-        Ok(())
+        self.server.kill()
     }
 
     /// Starts a server on the same state folder again.
     pub(crate) async fn restart(&mut self) -> Result<()> {
-        (self.server, self.address, self.client) = serve(self.state.path()).await?;
+        self.server.restart(self.state.path()).await?;
+        self.client = self.server.client.clone();
         Ok(())
     }
 
     /// Ends both.
-    pub(crate) async fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.server.id() as i32), Signal::SIGTERM).context("ask the server to end")?;
-        self.server.wait().context("reap the server")?;
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.server.stop()?;
         self.app.stop().context("stop orchestrator")
     }
-}
-
-/// Starts a server and waits until it is ready.
-async fn serve(state: &Path) -> Result<(Child, String, Client)> {
-    let mut command = Command::new(program("chaos")?);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--state"]).arg(state);
-    let server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let deadline = Instant::now() + START_LIMIT;
-    while Instant::now() < deadline {
-        let owner = chaos_server::lock::owner(state).filter(|owner| owner.pid == server.id());
-        if let Some(owner) = owner {
-            let token = std::fs::read_to_string(state.join("token")).unwrap_or_default();
-            let client = Client::new(owner.address.parse::<Endpoint>()?)?.with_token(token.trim());
-            if client.ready().await.is_ok() {
-                return Ok((server, owner.address, client));
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    bail!("the server was not ready within {} s", START_LIMIT.as_secs())
 }
 
 /// Descendants of `root` whose argv[0] is `name`.

@@ -16,8 +16,17 @@ use crate::faults::members::members_quickly;
 use crate::sys::cgroup::own::{Moved, OwnCgroup};
 use crate::sys::cgroup::{self, Hierarchies, UNIFIED};
 use crate::sys::nft::{self, Cgroup, ProcessSockets};
-use crate::sys::proc::{self, sockets};
+use crate::sys::proc;
+use crate::sys::proc::sockets::{self, SocketTable};
 use crate::undo::CgroupUndo;
+
+/// What came of gathering an instance.
+pub(super) enum Gathered {
+    /// All of it are in their cgroup, where it needs one.
+    All(Vec<ProcessRef>),
+    /// Somebody would be moved who is not in the undo record, which has to say this first.
+    Record(CgroupUndo),
+}
 
 /// How an instance is known.
 pub(super) struct Identified {
@@ -106,26 +115,26 @@ impl Identified {
         }
     }
 
-    /// Gathers the instance in its cgroup. When somebody would be moved who is not in the undo record, nobody is,
-    /// and what the record has to say is returned.
-    pub(super) fn gather(&mut self, instance: &Instance) -> Result<Option<CgroupUndo>, FaultError> {
-        let Known::Ours(ours) = &mut self.known else { return Ok(None) };
+    /// Gathers the instance in its cgroup. When somebody would be moved who is not in the undo record, nobody is.
+    pub(super) fn gather(&mut self, instance: &Instance) -> Result<Gathered, FaultError> {
+        let Known::Ours(ours) = &mut self.known else {
+            return Ok(Gathered::All(members_quickly(instance)?));
+        };
         let own = make(&ours.directory)?;
         make(&ours.token)?;
         loop {
             let inside = cgroup::processes(own.directory())?;
-            let outside: Vec<ProcessRef> = members_quickly(instance)?
-                .into_iter()
-                .filter(|member| !inside.contains(&member.pid))
-                .collect();
+            let members = members_quickly(instance)?;
+            let outside: Vec<ProcessRef> =
+                members.iter().copied().filter(|member| !inside.contains(&member.pid)).collect();
             if outside.is_empty() {
-                return Ok(None);
+                return Ok(Gathered::All(members));
             }
             let known = |process: &ProcessRef| ours.moved.iter().any(|moved| moved.process == *process);
             if let Some(new) = outside.iter().find(|process| !known(process)) {
                 ours.moved.extend(moved(&self.hierarchies, *new, own.directory()));
                 if ours.moved.iter().any(|moved| moved.process == *new) {
-                    return Ok(Some(ours.clone()));
+                    return Ok(Gathered::Record(ours.clone()));
                 }
                 continue;
             }
@@ -138,10 +147,14 @@ impl Identified {
         }
     }
 
-    /// What the instance has open now, and its cgroup for what it opens later.
-    pub(super) fn sockets(&self, instance: &Instance) -> Result<ProcessSockets, FaultError> {
-        let pids: Vec<i32> = members_quickly(instance)?.iter().map(|member| member.pid).collect();
-        let open = sockets::sockets(&pids)?;
+    /// What these members of the instance have open, and its cgroup for what they open later.
+    pub(super) fn sockets(
+        &self,
+        members: &[ProcessRef],
+        table: &SocketTable,
+    ) -> Result<ProcessSockets, FaultError> {
+        let pids: Vec<i32> = members.iter().map(|member| member.pid).collect();
+        let open = table.held_by(&pids)?;
         let cgroup = match &self.known {
             Known::Own(directory) | Known::Ours(CgroupUndo { directory, .. }) => {
                 Some(self.cgroup(directory)?)

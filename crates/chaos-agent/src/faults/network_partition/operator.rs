@@ -8,7 +8,7 @@ use chaos_core::target::{Instance, ProcessRef};
 use crate::faults::FaultError;
 use crate::faults::members::members_in;
 use crate::host::{Asker, Protection};
-use crate::sys::proc::sockets::{self, Listener, Sockets};
+use crate::sys::proc::sockets::{Listener, SocketTable, Sockets};
 use crate::sys::proc::table::ProcessTable;
 use crate::sys::{SysError, proc};
 
@@ -23,49 +23,49 @@ const TUNNEL: &str = "/dev/net/tun";
 
 /// The instance's processes when it shares its network namespace with others, so that its own sockets must be told
 /// apart; none when it is alone there.
-///
-/// # Errors
-/// Refused, when a protected process could be cut off; or the process table can't be read.
-pub(super) fn examine(
+pub(super) fn members_among_others(
+    table: &ProcessTable,
     instance: &Instance,
     namespace: u64,
-    registered: &[ProcessRef],
-) -> Result<Option<Vec<ProcessRef>>, FaultError> {
-    let table = ProcessTable::read()?;
-    let members = members_in(&table, instance);
-    let own: Vec<i32> = members.iter().map(|member| member.pid).collect();
-    let is_other = |pid: i32| {
-        let inside = || proc::namespace_inode(pid, "net").is_ok_and(|inode| inode == namespace);
-        !own.contains(&pid) && inside()
-    };
+) -> Option<Vec<ProcessRef>> {
+    let members = members_in(table, instance);
+    let is_other = |pid: i32| !members.iter().any(|member| member.pid == pid) && is_inside(pid, namespace);
     let mut living = table.iter().filter(|process| !process.is_dead()).map(|process| process.identity.pid);
-    if !living.any(is_other) {
-        return Ok(None);
-    }
-    let protection = Protection::new(&table, &Asker { registered: registered.to_vec(), callers: Vec::new() });
+    living.any(is_other).then_some(members)
+}
+
+/// That no protected process would be cut off together with the instance, by the sockets of their namespace.
+///
+/// # Errors
+/// Refused, when one could be cut off; or something of a process can't be read.
+pub(super) fn examine(
+    instance: &Instance,
+    members: &[ProcessRef],
+    registered: &[ProcessRef],
+    table: &ProcessTable,
+    sockets: &SocketTable,
+) -> Result<(), FaultError> {
+    let own: Vec<i32> = members.iter().map(|member| member.pid).collect();
+    let protection = Protection::new(table, &Asker { registered: registered.to_vec(), callers: Vec::new() });
     refuse_tunnels(instance, &own)?;
-    let of = |pid: i32| protection.reason(pid).filter(|reason| ![INIT, KERNEL].contains(reason));
-    let protected = table.iter().filter(|process| !process.is_dead()).filter_map(|process| {
+    let victim = sockets.held_by(&own)?;
+    for process in table.iter().filter(|process| !process.is_dead()) {
         let pid = process.identity.pid;
-        Some((pid, of(pid).filter(|_| is_other(pid))?))
-    });
-    let (ways_in, keepers): (Vec<_>, Vec<_>) = protected.partition(|(_, reason)| *reason == WAY_IN);
-    let pids = |list: &[(i32, &str)]| -> Vec<i32> { list.iter().map(|(pid, _)| *pid).collect() };
-    // All are looked at at once, and one by one only to say who it is.
-    let [victim, by_ways_in, by_keepers] =
-        sockets::sockets_of_groups([own.as_slice(), &pids(&ways_in), &pids(&keepers)])?;
-    for (processes, held, way_in) in [(ways_in, by_ways_in, true), (keepers, by_keepers, false)] {
-        let Some(shared) = overlap(&victim, &held, way_in) else { continue };
-        let same =
-            |pid: i32| sockets::sockets(&[pid]).is_ok_and(|held| overlap(&victim, &held, way_in).is_some());
-        let (pid, reason) = processes.into_iter().find(|(pid, _)| same(*pid)).unwrap_or((0, "protected"));
-        let (id, name) = (&instance.id, table.get(pid).map_or("", |process| process.comm.as_str()));
+        let is_other = |_: &&str| !own.contains(&pid) && is_inside(pid, sockets.namespace());
+        let reason = protection.reason(pid).filter(|reason| ![INIT, KERNEL].contains(reason));
+        let Some(reason) = reason.filter(is_other) else { continue };
+        let Some(shared) = overlap(&victim, &sockets.held_by(&[pid])?, reason == WAY_IN) else { continue };
+        let (id, name) = (&instance.id, &process.comm);
         return Err(FaultError::refused(format!(
             "{id} uses {shared}, and so does process {pid} ({name}: {reason}), which would be cut off as well; \
              choose a target that shares no socket with it"
         )));
     }
-    Ok(Some(members))
+    Ok(())
+}
+
+fn is_inside(pid: i32, namespace: u64) -> bool {
+    proc::namespace_inode(pid, "net").is_ok_and(|inode| inode == namespace)
 }
 
 /// A socket of the instance that is also a protected process' own, in words.

@@ -8,6 +8,7 @@ use chaos_core::target::ProcessRef;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use super::*;
+use crate::sys::nft::NftSocket;
 use crate::sys::private::enter_private_namespaces;
 use crate::sys::testing::{Forked, eventually, in_single_threaded_process};
 
@@ -55,10 +56,17 @@ fn cut(process: ProcessRef, direction: &str) -> Cut {
         network_namespace: 0,
         shares_host_network: true,
         own_cgroup: None,
+        host: String::new(),
     };
     let parameters = serde_json::from_str(&format!(r#"{{"direction":"{direction}"}}"#)).unwrap();
     let surroundings = Surroundings { registered: Vec::new(), kernel_lease: Duration::from_secs(5) };
-    Cut::new(&InjectionId(format!("plain-{direction}")), parameters, instance, surroundings)
+    Cut::new(
+        &InjectionId(format!("plain-{direction}")),
+        parameters,
+        instance,
+        surroundings,
+        Readings::default(),
+    )
 }
 
 fn reaches_victim() -> bool {

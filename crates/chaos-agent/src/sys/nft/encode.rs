@@ -1,13 +1,19 @@
-//! nf_tables messages: from plans to bytes, and what a dump says back.
+//! nf_tables messages: from plans to bytes, and what an answer says.
 //!
 //! Owns every nf_tables number (message types, attributes, keys, hooks) and the names of our table
 //! and chains. It is pure: no socket, no clock.
 
-use std::time::Duration;
+mod read;
 
-use super::plan::{self, Condition, Element, Family, Field, Hook, Layout, RulePlan, SetPlan};
+use super::plan::{self, Condition, Family, Field, Group, Hook, Layout, Range, RulePlan, SetPlan};
 use super::spec::InjectionName;
-use super::wire::{self, Attributes};
+use super::wire::Attributes;
+
+pub(crate) use read::read_every_way;
+pub(super) use read::{
+    FoundElement, FoundRule, RuleInTable, is_in_our_table, read_elements, read_generation, read_rule,
+    read_set_name,
+};
 
 /// Our one table in each network namespace, of family `inet`.
 pub const TABLE: &str = "chaos";
@@ -51,8 +57,16 @@ const ELEMENT_KEY: u16 = 1;
 const ELEMENT_FLAGS: u16 = 3;
 const ELEMENT_TIMEOUT: u16 = 4;
 const ELEMENT_EXPIRATION: u16 = 5;
+const ELEMENT_USERDATA: u16 = 6;
+const ELEMENT_EXPRESSION: u16 = 7;
 const ELEMENT_KEY_END: u16 = 10;
 const ELEMENTS: u16 = 3;
+const SET_EXPRESSION: u16 = 17;
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const COUNTER: &str = "counter";
+const COUNTER_BYTES: u16 = 1;
+const COUNTER_PACKETS: u16 = 2;
 const INTERVAL_END: u32 = 1;
 /// The first of the sixteen 32-bit registers.
 const REGISTER: u32 = 8;
@@ -63,7 +77,7 @@ const ICMP6: u8 = 58;
 const DISCOVERY: (u8, u8) = (133, 137);
 /// Most bytes of elements in one attribute, whose length is 16 bits.
 const CHUNK_BYTES: usize = 48 * 1024;
-/// Upper bound on what one element adds: two keys of 64 bytes, timeout, flags, headers.
+/// Upper bound on what one element adds: two keys of 64 bytes or a key, a lease and an owner; headers.
 const ELEMENT_BYTES_MAX: usize = 192;
 /// Elements in one message.
 pub(super) const CHUNK_ELEMENTS: usize = CHUNK_BYTES / ELEMENT_BYTES_MAX;
@@ -102,12 +116,13 @@ pub(super) fn new_set(out: &mut Attributes<'_>, set: &SetPlan, id: u32) {
         Layout::Range => INTERVAL,
         Layout::RangeOfFields => INTERVAL | CONCATENATED,
     };
+    let expires = if set.constant.is_none() { TIMEOUT } else { 0 };
     let length: usize = match set.fields.as_slice() {
         [only] => only.bytes(),
         several => several.iter().map(|field| field.bytes().next_multiple_of(4)).sum(),
     };
     set_named(out, &set.name);
-    out.number(3, TIMEOUT | layout);
+    out.number(3, expires | layout);
     out.number(4, set.fields.iter().fold(0, |so_far, field| (so_far << 6) | listing_type(*field)));
     out.number(5, u32::try_from(length).unwrap_or(u32::MAX));
     // Exact keys are compared as a whole; only ranges need to know the fields.
@@ -126,6 +141,10 @@ pub(super) fn new_set(out: &mut Attributes<'_>, set: &SetPlan, id: u32) {
         // For listings as well: the byte order of the key (type 0) is the host's (1).
         let order = 1_u32.to_ne_bytes();
         out.raw(13, &[0, 4, order[0], order[1], order[2], order[3]]);
+    }
+    // Each mark counts for itself: rules are shared, so their counts would prove nothing about one victim.
+    if set.constant.is_none() {
+        out.nested(SET_EXPRESSION, |counter| named_expression(counter, COUNTER, |_| {}));
     }
 }
 
@@ -147,20 +166,50 @@ pub(super) fn set_named(out: &mut Attributes<'_>, name: &str) {
     out.text(SET_NAME, name);
 }
 
-/// Attributes that put elements into a set until `lease` is over.
-pub(super) fn new_elements(out: &mut Attributes<'_>, set: &SetPlan, elements: &[Element], lease_ms: u64) {
+/// Attributes that put marks of an injection into a set until the lease is over.
+pub(super) fn new_marks(
+    out: &mut Attributes<'_>,
+    set: &str,
+    keys: &[&[u8]],
+    owner: &InjectionName,
+    lease_ms: u64,
+) {
+    let comment = comment(&plan::element_comment(owner));
+    set_named(out, set);
+    out.nested(ELEMENTS, |list| {
+        for key in keys {
+            list.nested(LIST_ELEMENT, |one| {
+                one.nested(ELEMENT_KEY, |data| data.raw(DATA_VALUE, key));
+                one.long(ELEMENT_TIMEOUT, lease_ms);
+                one.raw(ELEMENT_USERDATA, &comment);
+            });
+        }
+    });
+}
+
+/// Attributes that name elements of a set by their keys.
+pub(super) fn keys(out: &mut Attributes<'_>, set: &str, keys: &[&[u8]]) {
+    set_named(out, set);
+    out.nested(ELEMENTS, |list| {
+        for key in keys {
+            list.nested(LIST_ELEMENT, |one| one.nested(ELEMENT_KEY, |data| data.raw(DATA_VALUE, key)));
+        }
+    });
+}
+
+/// Attributes that put ranges into a set, for as long as the set is there.
+pub(super) fn new_ranges(out: &mut Attributes<'_>, set: &SetPlan, ranges: &[Range]) {
     set_named(out, &set.name);
     out.nested(ELEMENTS, |list| {
-        for element in elements {
+        for range in ranges {
             list.nested(LIST_ELEMENT, |one| {
-                one.nested(ELEMENT_KEY, |key| key.raw(DATA_VALUE, &element.first));
-                if let (Layout::RangeOfFields, Some(last)) = (set.layout, &element.last) {
-                    one.nested(ELEMENT_KEY_END, |key| key.raw(DATA_VALUE, last));
+                one.nested(ELEMENT_KEY, |key| key.raw(DATA_VALUE, &range.first));
+                if set.layout == Layout::RangeOfFields {
+                    one.nested(ELEMENT_KEY_END, |key| key.raw(DATA_VALUE, &range.last));
                 }
-                one.long(ELEMENT_TIMEOUT, lease_ms);
             });
             // A range of one field ends with an element of its own, just behind the range.
-            let end = element.last.as_deref().filter(|_| set.layout == Layout::Range).and_then(successor);
+            let end = (set.layout == Layout::Range).then(|| successor(&range.last)).flatten();
             if let Some(end) = end {
                 list.nested(LIST_ELEMENT, |one| {
                     one.nested(ELEMENT_KEY, |key| key.raw(DATA_VALUE, &end));
@@ -169,6 +218,15 @@ pub(super) fn new_elements(out: &mut Attributes<'_>, set: &SetPlan, elements: &[
             }
         }
     });
+}
+
+/// User data with one entry: a comment, as `nft` shows it.
+fn comment(text: &str) -> Vec<u8> {
+    const COMMENT: u8 = 0;
+    let mut userdata = vec![COMMENT, u8::try_from(text.len() + 1).unwrap_or(u8::MAX)];
+    userdata.extend_from_slice(text.as_bytes());
+    userdata.push(0);
+    userdata
 }
 
 /// The number after a big-endian one; none after the highest.
@@ -184,26 +242,20 @@ fn successor(value: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Attributes of a rule: conditions, count, drop, and the owner in a comment.
-pub(super) fn new_rule(out: &mut Attributes<'_>, owner: &InjectionName, rule: &RulePlan) {
-    const COMMENT: u8 = 0;
+/// Attributes of a rule: conditions, drop, and its group in a comment.
+pub(super) fn new_rule(out: &mut Attributes<'_>, group: &Group, rule: &RulePlan) {
     table(out);
     out.text(RULE_CHAIN, chain_name(rule.hook));
     out.nested(RULE_EXPRESSIONS, |list| {
         for condition in &rule.conditions {
             match_condition(list, rule.hook, condition);
         }
-        expression(list, "counter", |_| {});
         expression(list, "immediate", |data| {
             data.number(1, 0);
             data.nested(2, |verdict| verdict.nested(2, |code| code.number(1, 0)));
         });
     });
-    let mut comment = plan::rule_comment(owner).into_bytes();
-    comment.push(0);
-    let mut userdata = vec![COMMENT, u8::try_from(comment.len()).unwrap_or(u8::MAX)];
-    userdata.extend_from_slice(&comment);
-    out.raw(RULE_USERDATA, &userdata);
+    out.raw(RULE_USERDATA, &comment(&group.rule_comment()));
 }
 
 /// Attributes that delete one rule.
@@ -214,10 +266,12 @@ pub(super) fn del_rule(out: &mut Attributes<'_>, rule: &FoundRule) {
 }
 
 fn expression(list: &mut Attributes<'_>, name: &str, data: impl FnOnce(&mut Attributes<'_>)) {
-    list.nested(LIST_ELEMENT, |one| {
-        one.text(1, name);
-        one.nested(2, data);
-    });
+    list.nested(LIST_ELEMENT, |one| named_expression(one, name, data));
+}
+
+fn named_expression(out: &mut Attributes<'_>, name: &str, data: impl FnOnce(&mut Attributes<'_>)) {
+    out.text(EXPRESSION_NAME, name);
+    out.nested(EXPRESSION_DATA, data);
 }
 
 fn match_condition(list: &mut Attributes<'_>, hook: Hook, condition: &Condition) {
@@ -313,96 +367,10 @@ fn compare(list: &mut Attributes<'_>, equal: bool, value: &[u8]) {
     });
 }
 
-/// A rule of ours as a dump shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FoundRule {
-    /// Whose it is.
-    pub(super) owner: InjectionName,
-    /// The chain it hangs in.
-    pub(super) chain: String,
-    /// How the kernel names it.
-    pub(super) handle: u64,
-    /// Packets it has dropped.
-    pub(super) packets: u64,
-    /// Bytes of those packets.
-    pub(super) bytes: u64,
-}
-
-/// Whether a dumped object belongs to our table (older kernels ignore the filter of a dump).
-pub(super) fn is_in_our_table(message: &wire::Message<'_>) -> bool {
-    let name = message.attributes().find(|(kind, _)| *kind == TABLE_NAME);
-    message.body.first() == Some(&FAMILY_INET) && name.is_some_and(|(_, value)| wire::text(value) == TABLE)
-}
-
-/// What a dump of our table's rules says; a foreign rule in it yields an error-free `None`.
-pub(super) fn read_rule(message: &wire::Message<'_>) -> Option<RuleInTable> {
-    if !is_in_our_table(message) {
-        return None;
-    }
-    let (mut owner, mut chain, mut handle, mut packets, mut bytes) = (None, String::new(), 0, 0, 0);
-    for (kind, value) in message.attributes() {
-        match kind {
-            RULE_CHAIN => chain = wire::text(value),
-            RULE_HANDLE => handle = wire::long(value).unwrap_or(0),
-            RULE_USERDATA => owner = value.get(2..).and_then(|text| plan::rule_owner(&wire::text(text))),
-            RULE_EXPRESSIONS => {
-                for (_, one) in wire::nested(value) {
-                    if wire::find(one, 1).map(wire::text).as_deref() == Some("counter") {
-                        let data = wire::find(one, 2).unwrap_or_default();
-                        bytes += wire::find(data, 1).and_then(wire::long).unwrap_or(0);
-                        packets += wire::find(data, 2).and_then(wire::long).unwrap_or(0);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(match owner {
-        Some(owner) => RuleInTable::Ours(FoundRule { owner, chain, handle, packets, bytes }),
-        None => RuleInTable::Foreign,
-    })
-}
-
-/// A rule found in our table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RuleInTable {
-    /// Made by this module.
-    Ours(FoundRule),
-    /// Put there by someone else; never touched, but it keeps the table.
-    Foreign,
-}
-
-/// The name of a set in our table.
-pub(super) fn read_set_name(message: &wire::Message<'_>) -> Option<String> {
-    let name = message.attributes().find(|(kind, _)| *kind == SET_NAME)?;
-    is_in_our_table(message).then(|| wire::text(name.1))
-}
-
-/// The elements in one message of a dump, as (key, time left); ends of ranges are left out.
-pub(super) fn read_elements(message: &wire::Message<'_>) -> Vec<(Vec<u8>, Duration)> {
-    let lists = message.attributes().filter(|(kind, _)| *kind == ELEMENTS);
-    let elements = lists.flat_map(|(_, list)| wire::nested(list));
-    let read = elements.filter_map(|(_, one)| {
-        let flags = wire::find(one, ELEMENT_FLAGS).and_then(wire::number).unwrap_or(0);
-        if flags & INTERVAL_END != 0 {
-            return None;
-        }
-        let key = wire::find(wire::find(one, ELEMENT_KEY)?, DATA_VALUE)?;
-        let left_ms = wire::find(one, ELEMENT_EXPIRATION).and_then(wire::long).unwrap_or(0);
-        Some((key.to_vec(), Duration::from_millis(left_ms)))
-    });
-    read.collect()
-}
-
-/// The rule set's generation.
-pub(super) fn read_generation(message: &wire::Message<'_>) -> Option<u32> {
-    message.attributes().find(|(kind, _)| *kind == 1).and_then(|(_, value)| wire::number(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::nft::wire::{Head, Writer};
+    use crate::sys::nft::wire::{self, Head, Writer};
 
     fn bytes(fill: impl FnOnce(&mut Attributes<'_>)) -> Vec<u8> {
         let mut writer = Writer::default();
@@ -410,9 +378,13 @@ mod tests {
         writer.bytes().to_vec()
     }
 
+    fn group() -> Group {
+        Group::of_rule("faults 1-out-net-0").unwrap()
+    }
+
     /// Expressions of a rule as (name, numbers of attributes 1 and 2).
     fn expressions(rule: &RulePlan) -> Vec<(String, Option<u32>, Option<u32>)> {
-        let raw = bytes(|out| new_rule(out, &InjectionName::new("abc").unwrap(), rule));
+        let raw = bytes(|out| new_rule(out, &group(), rule));
         let message = wire::messages(&raw).next().unwrap();
         let list = message.attributes().find(|(kind, _)| *kind == RULE_EXPRESSIONS).unwrap().1;
         wire::nested(list)
@@ -432,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_loads_compares_looks_up_counts_and_drops_in_that_order() {
+    fn a_rule_loads_compares_looks_up_and_drops_in_that_order() {
         let fields = vec![Field::Transport, Field::LocalAddress(Family::V6), Field::LocalPort];
         let conditions = vec![Condition::Family(Family::V6), Condition::In { set: "f-abc-x".into(), fields }];
         let found = expressions(&RulePlan { hook: Hook::Input, conditions });
@@ -446,34 +418,44 @@ mod tests {
                 ("payload", Some(9), Some(1)),
                 ("payload", Some(13), Some(2)),
                 ("lookup", Some(u32::from_be_bytes(*b"f-ab")), Some(8)),
-                ("counter", None, None),
                 ("immediate", Some(0), Some(u32::from_ne_bytes([12, 0, 2, 0x80]).to_be())),
             ]
         );
     }
 
     #[test]
-    fn a_rule_reads_back_with_its_owner() {
+    fn a_rule_reads_back_with_its_group() {
         let rule = RulePlan { hook: Hook::Output, conditions: vec![Condition::NotLoopback] };
-        let name = InjectionName::new("abc").unwrap();
-        let raw = bytes(|out| new_rule(out, &name, &rule));
+        let raw = bytes(|out| new_rule(out, &group(), &rule));
         let message = wire::messages(&raw).next().unwrap();
         let Some(RuleInTable::Ours(found)) = read_rule(&message) else { panic!("not ours") };
-        assert_eq!((found.owner, found.chain.as_str(), found.packets), (name, "output", 0));
+        assert_eq!((found.group, found.chain.as_str()), (group(), "output"));
+    }
+
+    #[test]
+    fn a_mark_reads_back_with_its_owner() {
+        let owner = InjectionName::new("abc").unwrap();
+        let raw = bytes(|out| new_marks(out, "f-abc-x", &[&[7; 8]], &owner, 15_000));
+        let read = read_elements(&wire::messages(&raw).next().unwrap());
+        assert_eq!(read.len(), 1);
+        assert_eq!((&read[0].key, &read[0].owner), (&vec![7; 8], &Some(owner)));
     }
 
     #[test]
     fn a_full_message_of_the_longest_elements_fits_its_attribute() {
-        let element = Element { first: vec![1; 64], last: Some(vec![2; 64]) };
+        let check = |raw: Vec<u8>| {
+            assert!(raw.len() < usize::from(u16::MAX));
+            assert_eq!(read_elements(&wire::messages(&raw).next().unwrap()).len(), CHUNK_ELEMENTS);
+        };
+        let range = Range { first: vec![1; 64], last: vec![2; 64] };
         let set = SetPlan {
             name: "f-abc-x".into(),
             layout: Layout::RangeOfFields,
             fields: vec![Field::Transport; 16],
-            elements: Vec::new(),
+            constant: None,
         };
-        let raw = bytes(|out| new_elements(out, &set, &vec![element; CHUNK_ELEMENTS], 15_000));
-        assert!(raw.len() < usize::from(u16::MAX));
-        let message = wire::messages(&raw).next().unwrap();
-        assert_eq!(read_elements(&message).len(), CHUNK_ELEMENTS);
+        check(bytes(|out| new_ranges(out, &set, &vec![range; CHUNK_ELEMENTS])));
+        let (key, owner) = ([1; 64], InjectionName::new("12345678901234567890").unwrap());
+        check(bytes(|out| new_marks(out, &set.name, &vec![key.as_slice(); CHUNK_ELEMENTS], &owner, 15_000)));
     }
 }

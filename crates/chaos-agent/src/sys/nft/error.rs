@@ -73,9 +73,9 @@ impl NftError {
         matches!(self, Self::Refused { source: Errno::ENOENT, .. })
     }
 
-    /// Whether something was there that should not be, or the other way round.
-    pub(super) fn is_about_presence(&self) -> bool {
-        self.is_gone() || matches!(self, Self::Refused { source: Errno::EEXIST, .. })
+    /// Whether the kernel may have made the change all the same.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Socket { .. })
     }
 
     /// Whether the rule set changed after its generation was read.

@@ -1,15 +1,16 @@
 //! Partitions of whole network namespaces, against the real kernel.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::test_net::{
-    Conversation, PEER_V4, PEER_V6, Pair, VICTIM_V4, VICTIM_V6, at, cut, is_root, lease, name, received,
+    Conversation, PEER_V4, PEER_V6, Pair, VICTIM_V4, VICTIM_V6, at, cut, install, is_root, lease, name,
+    received,
 };
 use super::{
-    Cgroup, Connection, Direction, Lease, Listener, NftSocket, PartitionSpec, PortRange, ProcessSockets,
-    ProofKind, Protocol, Scope, TABLE,
+    Cgroup, Connection, Direction, Lease, Listener, NftError, NftSocket, Partition, PartitionSpec, PortRange,
+    ProcessSockets, ProofKind, Protocol, SOCKETS_MAX, Scope, TABLE,
 };
 
 const LONG: u64 = 20_000;
@@ -30,7 +31,7 @@ fn nothing_connects_during_a_partition_and_everything_does_after() {
     assert!(pair.peer.reaches(four) && pair.peer.reaches(six) && pair.victim.reaches(away));
     let mut socket = pair.victim.socket();
     let spec = cut("all", Direction::Both, &[], &[]);
-    socket.install(&spec, lease(LONG)).unwrap();
+    install(&mut socket, &spec, LONG);
     assert!(pair.peer.is_cut_off_from(four));
     assert!(pair.peer.is_cut_off_from(six));
     assert!(pair.victim.is_cut_off_from(away));
@@ -51,7 +52,7 @@ fn an_established_connection_stalls_and_resumes() {
     let mut talk = Conversation::between(&pair.peer, &listener, at(VICTIM_V4, 7001));
     assert!(talk.passes(Duration::from_secs(1)));
     let mut socket = pair.victim.socket();
-    socket.install(&cut("stall", Direction::Both, &[PEER_V4], &[]), lease(LONG)).unwrap();
+    install(&mut socket, &cut("stall", Direction::Both, &[PEER_V4], &[]), LONG);
     assert!(!talk.passes(Duration::from_millis(100)));
     assert!(socket.remove(&name("stall")).unwrap());
     assert!(talk.arrives(Duration::from_secs(3)), "retransmission brings it");
@@ -74,7 +75,7 @@ fn a_direction_drops_packets_one_way_only() {
             for peers in [&[][..], &["198.18.0.0/16", "fd00::/8"]] {
                 for ports in [&[][..], &[7005]] {
                     let spec = cut("way", direction, peers, ports);
-                    socket.install(&spec, lease(LONG)).unwrap();
+                    install(&mut socket, &spec, LONG);
                     let shown = format!("{direction:?} {peers:?} {ports:?} {victim}");
                     let got_in = pair.peer.datagram_arrives(&inside, victim.parse().unwrap());
                     let got_out = pair.victim.datagram_arrives(&outside, peer.parse().unwrap());
@@ -98,12 +99,13 @@ fn only_the_peers_that_are_named_are_cut_off() {
     let (four, six) = (at(VICTIM_V4, 7001), at(VICTIM_V6, 7001));
     let mut socket = pair.victim.socket();
     let mut check = |peers: &[&str], reaches_four: bool, reaches_six: bool| {
-        socket.install(&cut("who", Direction::Both, peers, &[]), lease(LONG)).unwrap();
+        install(&mut socket, &cut("who", Direction::Both, peers, &[]), LONG);
         assert_eq!(
             (pair.peer.reaches(four), pair.peer.reaches(six)),
             (reaches_four, reaches_six),
             "{peers:?}"
         );
+        assert!(socket.remove(&name("who")).unwrap());
     };
     check(&[PEER_V4], false, true);
     check(&[PEER_V6], true, false);
@@ -128,11 +130,12 @@ fn only_the_ports_that_are_named_are_cut_off() {
     spec.ports.push(PortRange::new(7002, 7004).unwrap());
     for peers in [&[][..], &[PEER_V4]] {
         spec.peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-        socket.install(&spec, lease(LONG)).unwrap();
+        install(&mut socket, &spec, LONG);
         assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)));
         assert!(pair.victim.is_cut_off_from(at(PEER_V4, 7003)));
         assert!(pair.peer.reaches(at(VICTIM_V4, 7009)));
         assert!(pair.peer.ping(VICTIM_V4.parse().unwrap()), "what has no ports passes");
+        assert!(socket.remove(&spec.name).unwrap());
     }
 }
 
@@ -144,7 +147,7 @@ fn a_loopback_peer_includes_the_loopback_interface() {
     let pair = Pair::new();
     let local = pair.victim.listen("127.0.0.1:7002");
     let mut socket = pair.victim.socket();
-    socket.install(&cut("lo", Direction::In, &["127.0.0.0/8"], &[]), lease(LONG)).unwrap();
+    install(&mut socket, &cut("lo", Direction::In, &["127.0.0.0/8"], &[]), LONG);
     assert!(pair.victim.is_cut_off_from(local.local_addr().unwrap()));
     assert!(socket.remove(&name("lo")).unwrap());
     assert!(pair.victim.reaches(local.local_addr().unwrap()));
@@ -157,7 +160,7 @@ fn ipv6_neighbours_are_still_found_during_a_partition() {
     }
     let pair = Pair::new();
     let mut socket = pair.victim.socket();
-    socket.install(&cut("nd", Direction::In, &[PEER_V6], &[]), lease(LONG)).unwrap();
+    install(&mut socket, &cut("nd", Direction::In, &[PEER_V6], &[]), LONG);
     let outside = pair.peer.run(|| UdpSocket::bind("[fd00:18::2]:7005").unwrap());
     pair.victim.command("ip", "-6 neigh flush dev cable");
     // An unanswered solicitation is repeated after a second.
@@ -177,15 +180,15 @@ fn two_partitions_of_one_namespace_do_not_disturb_each_other() {
     let (one, other) = (at(VICTIM_V4, 7001), at(VICTIM_V4, 7002));
     let mut socket = pair.victim.socket();
     let first = cut("first", Direction::In, &[], &[7001]);
-    socket.install(&first, lease(LONG)).unwrap();
-    pair.victim.socket().install(&cut("second", Direction::Both, &[], &[7002]), lease(LONG)).unwrap();
+    let mut made = install(&mut socket, &first, LONG);
+    install(&mut pair.victim.socket(), &cut("second", Direction::Both, &[], &[7002]), LONG);
     assert_eq!(socket.list().unwrap().into_iter().collect::<Vec<_>>(), vec![name("first"), name("second")]);
     assert!(socket.remove(&name("second")).unwrap());
     assert!(pair.peer.is_cut_off_from(one));
     assert!(pair.peer.reaches(other));
     assert!(socket.read(&name("second")).unwrap().is_absent());
-    socket.refresh(&first, lease(LONG)).unwrap();
-    assert!(socket.remove(&name("first")).unwrap());
+    socket.refresh(&mut made, lease(LONG)).unwrap();
+    assert!(socket.release(&mut made).unwrap());
     assert!(pair.peer.reaches(one));
 }
 
@@ -200,7 +203,7 @@ fn the_kernel_alone_ends_a_partition_when_its_lease_is_over() {
         let mut socket = pair.victim.socket();
         let spec = cut("lease", Direction::Both, peers, ports);
         let started = Instant::now();
-        socket.install(&spec, lease(300)).unwrap();
+        let mut made = install(&mut socket, &spec, 300);
         let installed = Instant::now();
         drop(socket);
         let reached = pair.peer.reaches(at(VICTIM_V4, 7001));
@@ -211,10 +214,13 @@ fn the_kernel_alone_ends_a_partition_when_its_lease_is_over() {
             .expect("traffic flows again");
         assert!(started.elapsed() >= Duration::from_millis(290), "{:?} of 300 ms", started.elapsed());
         assert!(installed.elapsed() <= SLACK + Duration::from_millis(300), "{:?}", installed.elapsed());
-        let reading = pair.victim.socket().read(&spec.name).unwrap();
-        assert!(!reading.is_in_effect() && !reading.is_absent());
-        assert!(pair.victim.socket().refresh(&spec, lease(LONG)).is_ok());
-        assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)));
+        let mut socket = pair.victim.socket();
+        assert!(socket.read(&spec.name).unwrap().is_absent());
+        let lapsed = socket.refresh(&mut made, lease(LONG)).unwrap_err();
+        assert!(matches!(lapsed, NftError::NotInEffect { .. }), "{lapsed}");
+        socket.install(&mut made, lease(LONG)).unwrap();
+        assert!(!pair.peer.reaches(at(VICTIM_V4, 7001)), "it is taken up again");
+        assert!(socket.release(&mut made).unwrap());
     }
 }
 
@@ -230,11 +236,11 @@ fn refreshing_keeps_a_partition_beyond_its_lease_without_a_gap() {
         [(&[][..], &[][..]), (&[PEER_V4, "10.0.0.0/8"], &[]), (&[PEER_V4, PEER_V6], &[7001, 80])]
     {
         let spec = cut("keep", Direction::Both, peers, ports);
-        socket.install(&spec, lease(200)).unwrap();
+        let mut made = install(&mut socket, &spec, 200);
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(700) {
             let refreshed = Instant::now();
-            let left = socket.refresh(&spec, lease(200));
+            let left = socket.refresh(&mut made, lease(200));
             let reached = pair.peer.reaches(at(VICTIM_V4, 7001));
             // On a machine so busy that the lease lapsed meanwhile, nothing was promised.
             if refreshed.elapsed() < Duration::from_millis(200) {
@@ -243,8 +249,10 @@ fn refreshing_keeps_a_partition_beyond_its_lease_without_a_gap() {
                 assert!(!reached, "{peers:?} {ports:?}");
             }
         }
+        socket.install(&mut made, lease(LONG)).unwrap();
         assert!(socket.remove(&spec.name).unwrap());
-        assert!(socket.refresh(&spec, lease(200)).unwrap_err().is_gone());
+        let gone = socket.refresh(&mut made, lease(200)).unwrap_err();
+        assert!(matches!(gone, NftError::NotInEffect { .. }), "{gone}");
     }
 }
 
@@ -267,7 +275,7 @@ fn not_one_packet_of_a_flood_passes_while_a_lease_is_refreshed() {
     specs.push(PartitionSpec { scope: process, ..specs[0].clone() });
     let mut socket = pair.victim.socket();
     for spec in specs {
-        socket.install(&spec, lease(LONG)).unwrap();
+        let mut made = install(&mut socket, &spec, LONG);
         let done = AtomicBool::new(false);
         let sent = std::thread::scope(|scope| {
             let flood = scope.spawn(|| {
@@ -278,7 +286,12 @@ fn not_one_packet_of_a_flood_passes_while_a_lease_is_refreshed() {
                 sent
             });
             for _ in 0..1_000 {
-                socket.refresh(&spec, lease(LONG)).unwrap();
+                socket.refresh(&mut made, lease(LONG)).unwrap();
+            }
+            // The last renewal began the count anew.
+            let deadline = Instant::now() + SLACK;
+            while socket.dropped(&made).unwrap() == 0 {
+                assert!(Instant::now() < deadline, "the flood meets the partition");
             }
             done.store(true, Ordering::Relaxed);
             flood.join().unwrap()
@@ -288,7 +301,8 @@ fn not_one_packet_of_a_flood_passes_while_a_lease_is_refreshed() {
             passed += 1;
         }
         assert_eq!(passed, 0, "of {sent} packets through {:?} {:?}", spec.peers, spec.ports);
-        assert!(sent > 100 && socket.packets(&spec.name).unwrap() > 100, "{sent} sent");
+        assert!(sent > 100, "{sent} sent");
+        assert!(socket.release(&mut made).unwrap());
     }
 }
 
@@ -301,12 +315,11 @@ fn removing_twice_is_removing_once_and_installing_twice_is_installing_once() {
     let mut socket = pair.victim.socket();
     assert!(!socket.remove(&name("twice")).unwrap(), "without a table as well");
     let spec = cut("twice", Direction::Both, &[PEER_V4], &[7001]);
-    socket.install(&spec, lease(LONG)).unwrap();
-    let once = socket.read(&spec.name).unwrap();
-    socket.install(&spec, lease(LONG)).unwrap();
-    let twice = socket.read(&spec.name).unwrap();
-    assert_eq!((once.rules, once.sets, once.elements.len()), (4, 2, 4));
-    assert_eq!((twice.rules, twice.sets, twice.elements.len()), (4, 2, 4));
+    for _ in 0..2 {
+        install(&mut socket, &spec, LONG);
+        let reading = socket.read(&spec.name).unwrap();
+        assert_eq!((reading.rules, reading.elements.len()), (4, 2));
+    }
     assert!(socket.remove(&spec.name).unwrap());
     assert!(!socket.remove(&spec.name).unwrap());
     assert!(socket.list().unwrap().is_empty());
@@ -323,9 +336,20 @@ fn the_largest_partition_is_installed_refreshed_and_removed() {
     let block = |number: u32| format!("10.{}.{}.0/25", number / 256, number % 256).parse().unwrap();
     spec.peers = (0..4_096).map(block).collect();
     spec.ports = (0..1_024).map(|number| PortRange::from(number * 3)).collect();
-    socket.install(&spec, lease(LONG)).unwrap();
-    assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 4_096 + 3 * 1_024);
-    socket.refresh(&spec, lease(LONG)).unwrap();
+    let mut made = install(&mut socket, &spec, LONG);
+    let block = |number: u32| SocketAddr::from(([10, 1, (number / 256) as u8, (number % 256) as u8], 80));
+    let talk =
+        |number| Connection { protocol: Protocol::Tcp, local: at(VICTIM_V4, 7001), remote: block(number) };
+    let connections = (0..SOCKETS_MAX as u32).map(talk).collect();
+    let sockets = Scope::Process(ProcessSockets { connections, ..ProcessSockets::default() });
+    let many =
+        PartitionSpec { name: name("many"), scope: sockets, ..cut("large", Direction::Both, &[], &[]) };
+    let mut many = install(&mut socket, &many, LONG);
+    assert_eq!(socket.live_marks(&many).unwrap(), SOCKETS_MAX);
+    socket.refresh(&mut made, lease(LONG)).unwrap();
+    socket.refresh(&mut many, lease(LONG)).unwrap();
+    assert!(socket.release(&mut many).unwrap());
+    assert_eq!(socket.live_marks(&many).unwrap(), 0);
     assert!(socket.remove(&spec.name).unwrap());
     assert!(socket.read(&spec.name).unwrap().is_absent());
 }
@@ -339,13 +363,16 @@ fn a_partition_is_proven_by_a_dropped_packet_where_one_can_be_made() {
     let mut socket = pair.victim.socket();
     let mut check = |direction, peers: &[&str], ports: &[u16], kind| {
         let spec = cut("proof", direction, peers, ports);
-        socket.install(&spec, lease(LONG)).unwrap();
+        let mut made = install(&mut socket, &spec, LONG);
         let started = Instant::now();
-        let proof = socket.prove(&spec, Some(pair.victim.fd())).unwrap();
+        let proof = socket.prove(&made, Some(pair.victim.fd())).unwrap();
         let took = started.elapsed();
         assert_eq!(proof.kind, kind, "{direction:?} {peers:?} {ports:?}");
         assert_eq!(proof.packets > 0, kind == ProofKind::DroppedPacket);
         assert!(took < Duration::from_millis(100), "{took:?}");
+        assert!(socket.release(&mut made).unwrap());
+        let gone = socket.prove(&made, Some(pair.victim.fd()));
+        assert!(gone.is_err(), "nothing is proven about a partition that is not there");
         took
     };
     let mut slowest = Duration::ZERO;
@@ -359,9 +386,6 @@ fn a_partition_is_proven_by_a_dropped_packet_where_one_can_be_made() {
     check(Direction::In, &[PEER_V4], &[], ProofKind::KernelReadBack);
     check(Direction::Out, &["10.99.0.0/16"], &[], ProofKind::KernelReadBack);
     eprintln!("slowest proof {slowest:?}");
-    assert!(socket.remove(&name("proof")).unwrap());
-    let gone = socket.prove(&cut("proof", Direction::Out, &[], &[]), None);
-    assert!(gone.is_err(), "nothing is proven about a partition that is not there");
 }
 
 #[test]
@@ -373,7 +397,8 @@ fn a_refused_message_is_named_with_the_reason() {
     pair.victim.command("nft", "add table inet chaos");
     pair.victim.command("nft", "add chain inet chaos input { type filter hook input priority 5 ; }");
     let mut socket = pair.victim.socket();
-    let error = socket.install(&cut("bad", Direction::In, &[], &[]), lease(LONG)).unwrap_err();
+    let mut bad = Partition::new(cut("bad", Direction::In, &[], &[])).unwrap();
+    let error = socket.install(&mut bad, lease(LONG)).unwrap_err();
     assert!(error.to_string().contains("make the chain input"), "{error}");
     assert!(socket.read(&name("bad")).unwrap().is_absent(), "all or nothing");
 }
@@ -411,13 +436,15 @@ fn installing_and_removing_do_not_take_long() {
     };
     let process = PartitionSpec { scope: Scope::Process(sockets), ..spec.clone() };
     for _ in 0..50 {
-        timed(4, &mut || socket.install(&process, lease(LONG)).unwrap());
-        timed(5, &mut || assert!(socket.refresh(&process, lease(LONG)).unwrap().is_some()));
-        timed(6, &mut || assert!(socket.remove(&spec.name).unwrap()));
-        timed(0, &mut || socket.install(&spec, lease(LONG)).unwrap());
-        timed(1, &mut || assert!(socket.refresh(&spec, lease(LONG)).unwrap().is_some()));
+        let mut made = Partition::new(process.clone()).unwrap();
+        timed(4, &mut || socket.install(&mut made, lease(LONG)).unwrap());
+        timed(5, &mut || assert!(socket.refresh(&mut made, lease(LONG)).unwrap().is_some()));
+        timed(6, &mut || assert!(socket.release(&mut made).unwrap()));
+        let mut made = Partition::new(spec.clone()).unwrap();
+        timed(0, &mut || socket.install(&mut made, lease(LONG)).unwrap());
+        timed(1, &mut || assert!(socket.refresh(&mut made, lease(LONG)).unwrap().is_some()));
         timed(2, &mut || drop(socket.read(&spec.name).unwrap()));
-        timed(3, &mut || assert!(socket.remove(&spec.name).unwrap()));
+        timed(3, &mut || assert!(socket.release(&mut made).unwrap()));
     }
     const NAMES: [&str; 7] = [
         "install",

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::kernel_tests::SLACK;
 use super::test_net::{
-    Conversation, Namespace, PEER_V4, Pair, VICTIM_V4, at, has_program, is_root, lease, name, received,
+    Conversation, Namespace, PEER_V4, Pair, VICTIM_V4, at, has_program, install, is_root, lease, name,
+    received,
 };
 use super::{
     Cgroup, Connection, Direction, Listener, PartitionSpec, PortRange, ProcessSockets, ProofKind, Protocol,
@@ -48,7 +49,7 @@ fn only_the_ports_a_process_listens_on_are_cut_off() {
     let mut socket = pair.victim.socket();
     for direction in [Direction::In, Direction::Out, Direction::Both] {
         let spec = spec(direction, listening(&[tcp(7001)]));
-        socket.install(&spec, lease(LONG)).unwrap();
+        install(&mut socket, &spec, LONG);
         assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)), "{direction:?}");
         assert!(pair.victim.is_cut_off_from(at("127.0.0.1", 7001)), "loopback as well");
         assert!(pair.victim.is_cut_off_from(at("::1", 7001)));
@@ -67,7 +68,7 @@ fn a_listener_of_one_address_leaves_the_same_port_of_others_alone() {
     let (_own, _other) = (pair.victim.listen("198.18.0.1:7001"), pair.victim.listen("127.0.0.1:7001"));
     let mut socket = pair.victim.socket();
     let own = Listener { address: Some(VICTIM_V4.parse().unwrap()), ..tcp(7001) };
-    socket.install(&spec(Direction::Both, listening(&[own])), lease(LONG)).unwrap();
+    install(&mut socket, &spec(Direction::Both, listening(&[own])), LONG);
     assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)));
     assert!(pair.victim.reaches(at("127.0.0.1", 7001)));
 }
@@ -89,7 +90,7 @@ fn an_established_connection_is_cut_and_its_neighbour_is_not() {
             let connections = vec![connection(&cut)];
             let spec = spec(direction, ProcessSockets { connections, ..ProcessSockets::default() });
             let mut socket = pair.victim.socket();
-            socket.install(&spec, lease(LONG)).unwrap();
+            install(&mut socket, &spec, LONG);
             assert!(!cut.passes(short), "{to} {direction:?}");
             assert!(free.passes(Duration::from_secs(1)));
             assert!(pair.peer.reaches(to), "new connections are not meant here");
@@ -101,7 +102,7 @@ fn an_established_connection_is_cut_and_its_neighbour_is_not() {
         let mut answer = Conversation { near: talk.far, far: talk.near };
         let spec = spec(Direction::Out, ProcessSockets { connections, ..ProcessSockets::default() });
         let mut socket = pair.victim.socket();
-        socket.install(&spec, lease(LONG)).unwrap();
+        install(&mut socket, &spec, LONG);
         assert!(!answer.passes(short), "{to} out");
         assert!(socket.remove(&spec.name).unwrap());
         assert!(answer.arrives(Duration::from_secs(3)));
@@ -117,22 +118,25 @@ fn sockets_that_appear_later_are_added_while_it_is_held() {
     let (_one, listener) = (pair.victim.listen("0.0.0.0:7001"), pair.victim.listen("0.0.0.0:7002"));
     let mut talk = Conversation::between(&pair.peer, &listener, at(VICTIM_V4, 7002));
     let mut socket = pair.victim.socket();
-    let mut spec = spec(Direction::Both, listening(&[tcp(7001)]));
-    socket.install(&spec, lease(LONG)).unwrap();
+    let spec = spec(Direction::Both, listening(&[tcp(7001)]));
+    let mut made = install(&mut socket, &spec, LONG);
     assert!(talk.passes(Duration::from_secs(1)));
-    let mut more = listening(&[tcp(7002)]);
+    let mut more = listening(&[tcp(7001), tcp(7002)]);
     more.connections.push(connection(&talk));
-    socket.add_elements(&spec.name, &more, lease(LONG)).unwrap();
-    assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7002)));
+    for _ in 0..2 {
+        socket.follow(&mut made, more.clone(), lease(LONG)).unwrap();
+        assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7002)));
+        assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 3, "following twice is following once");
+    }
     assert!(!talk.passes(Duration::from_millis(60)));
-    assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 3);
-    socket.add_elements(&spec.name, &more, lease(LONG)).unwrap();
-    assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 3, "adding twice is adding once");
-    spec.scope = Scope::Process(listening(&[tcp(7001)]));
-    socket.refresh(&spec, lease(LONG)).unwrap();
-    assert!(pair.peer.reaches(at(VICTIM_V4, 7002)), "a refresh drops what is no longer meant");
-    assert!(socket.remove(&spec.name).unwrap());
-    assert!(socket.add_elements(&spec.name, &more, lease(LONG)).unwrap_err().is_gone());
+    socket.refresh(&mut made, lease(LONG)).unwrap();
+    socket.follow(&mut made, listening(&[tcp(7001)]), lease(LONG)).unwrap();
+    assert!(pair.peer.reaches(at(VICTIM_V4, 7002)), "what the victim has no more is left alone");
+    assert_eq!(socket.read(&spec.name).unwrap().elements.len(), 1);
+    let cgroup = ProcessSockets { cgroup: Some(Cgroup { id: 1, level: 1 }), ..listening(&[tcp(7001)]) };
+    assert!(socket.follow(&mut made, cgroup, lease(LONG)).is_err(), "that would take another rule");
+    assert!(socket.release(&mut made).unwrap());
+    assert!(!socket.release(&mut made).unwrap());
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn the_kernel_alone_ends_a_partition_of_a_process_when_its_lease_is_over() {
     };
     let mut socket = pair.victim.socket();
     let started = Instant::now();
-    socket.install(&spec(Direction::Both, sockets), lease(300)).unwrap();
+    install(&mut socket, &spec(Direction::Both, sockets), 300);
     let installed = Instant::now();
     drop(socket);
     let reached = pair.peer.reaches(at(VICTIM_V4, 7001));
@@ -173,7 +177,7 @@ fn peers_and_ports_narrow_what_is_cut_of_a_process() {
     let mut spec = spec(Direction::Both, listening(&[tcp(7001), tcp(7002)]));
     spec.peers = vec![PEER_V4.parse().unwrap()];
     spec.ports = vec![PortRange::from(7001)];
-    socket.install(&spec, lease(LONG)).unwrap();
+    install(&mut socket, &spec, LONG);
     assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)));
     assert!(pair.peer.reaches(at(VICTIM_V4, 7002)));
     assert!(pair.victim.reaches(at("127.0.0.1", 7001)), "not a named peer");
@@ -269,13 +273,13 @@ fn the_sockets_of_a_cgroup_are_cut_off_and_those_of_others_are_not() {
     for (direction, sending) in [(Direction::In, true), (Direction::Out, false), (Direction::Both, false)] {
         let spec =
             spec(direction, ProcessSockets { cgroup: Some(own.cgroup()), ..ProcessSockets::default() });
-        socket.install(&spec, lease(LONG)).unwrap();
+        let mut made = install(&mut socket, &spec, LONG);
         if direction != Direction::Out {
             assert!(pair.peer.is_cut_off_from(at(VICTIM_V4, 7001)), "{direction:?}");
         }
         sends(sending, &format!("{direction:?}"));
         assert!(pair.peer.reaches(at(VICTIM_V4, 7002)), "another process");
-        assert!(socket.refresh(&spec, lease(LONG)).unwrap().is_some());
+        assert!(socket.refresh(&mut made, lease(LONG)).unwrap().is_some());
         assert!(socket.remove(&spec.name).unwrap());
         assert!(pair.peer.reaches(at(VICTIM_V4, 7001)));
     }
@@ -295,9 +299,10 @@ fn a_partition_of_a_process_is_proven_through_its_listener() {
     let mut socket = pair.victim.socket();
     let mut check = |direction, listener: Listener, kind| {
         let spec = spec(direction, listening(&[listener]));
-        socket.install(&spec, lease(LONG)).unwrap();
-        let proof = socket.prove(&spec, Some(pair.victim.fd())).unwrap();
+        let mut made = install(&mut socket, &spec, LONG);
+        let proof = socket.prove(&made, Some(pair.victim.fd())).unwrap();
         assert_eq!(proof.kind, kind, "{direction:?} {listener:?}");
+        assert!(socket.release(&mut made).unwrap());
     };
     let udp = Listener { protocol: Protocol::Udp, ..tcp(7002) };
     for direction in [Direction::In, Direction::Out, Direction::Both] {
@@ -318,6 +323,6 @@ fn a_partition_of_a_process_is_proven_through_its_listener() {
     // What is not reachable from here cannot be probed.
     let mut narrowed = spec(Direction::Both, listening(&[tcp(7001)]));
     narrowed.peers = vec![PEER_V4.parse().unwrap()];
-    socket.install(&narrowed, lease(LONG)).unwrap();
-    assert_eq!(socket.prove(&narrowed, Some(pair.victim.fd())).unwrap().kind, ProofKind::KernelReadBack);
+    let made = install(&mut socket, &narrowed, LONG);
+    assert_eq!(socket.prove(&made, Some(pair.victim.fd())).unwrap().kind, ProofKind::KernelReadBack);
 }

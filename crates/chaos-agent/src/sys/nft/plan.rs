@@ -1,19 +1,21 @@
 //! From a partition to sets and rules, as data.
 //!
-//! Owns the decision which sets exist, what they hold and which rules look into them. Every rule
-//! looks into at least one set whose elements expire, so that nothing is dropped once they have.
+//! Owns the decision which sets exist, what they hold and which rules look into them. Rules and sets belong to a
+//! group, which all partitions of one shape share; a partition itself is only the elements that recognise its victim,
+//! its marks. Every rule looks last into a set of marks, which expire, so that nothing is dropped once they have.
 //! It never encodes netlink and never touches the kernel.
 
 mod elements;
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use super::error::NftError;
 use super::spec::{Cidr, Direction, InjectionName, PartitionSpec, ProcessSockets, Scope};
 
-pub(super) use elements::Element;
-use elements::{canonical_listener, connection_element, exact, listener_element, peer_ranges, port_ranges};
+pub(super) use elements::Range;
+use elements::{canonical_listener, connection_key, key, listener_key, peer_ranges, port_ranges};
 
 /// Where a rule hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,7 @@ pub(super) enum Layout {
     RangeOfFields,
 }
 
-/// Which of an injection's sets.
+/// Which of a group's sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SetKind {
     Any,
@@ -165,33 +167,109 @@ impl SetKind {
     }
 }
 
+/// Changes with the rules that a shape has, so that two builds of this program never share rules.
+const LAYOUT: u32 = 1;
 /// What is in front of every set name of ours.
 const SET_PREFIX: &str = "f-";
-/// What is in front of the injection's name in the comment of every rule of ours.
-const COMMENT_PREFIX: &str = "fault ";
+/// What is in front of the group's name in the comment of every rule of ours.
+const RULE_PREFIX: &str = "faults ";
+/// What is in front of the injection's name in the comment of every element of ours.
+const ELEMENT_PREFIX: &str = "fault ";
 
-/// The full name of a set.
-pub(super) fn set_name(injection: &InjectionName, kind: SetKind) -> String {
-    format!("{SET_PREFIX}{injection}-{}", kind.suffix())
+/// Everything about a partition but its victim and its name: partitions of one shape share their rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape(String);
+
+impl Shape {
+    pub(super) fn of(spec: &PartitionSpec) -> Self {
+        let direction = match spec.direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+            Direction::Both => "both",
+        };
+        let scope = match &spec.scope {
+            Scope::Namespace => "net".to_owned(),
+            Scope::Process(ProcessSockets { cgroup: None, .. }) => "sockets".to_owned(),
+            Scope::Process(ProcessSockets { cgroup: Some(cgroup), .. }) => format!("cgroup{}", cgroup.level),
+        };
+        let narrowed = if spec.peers.is_empty() && spec.ports.is_empty() {
+            String::new()
+        } else {
+            let peers: BTreeSet<String> = spec.peers.iter().map(Cidr::to_string).collect();
+            let ports: BTreeSet<_> = spec.ports.iter().map(|range| (range.first(), range.last())).collect();
+            let mut hasher = DefaultHasher::new();
+            (peers, ports).hash(&mut hasher);
+            format!("-{:016x}", hasher.finish())
+        };
+        Self(format!("{LAYOUT}-{direction}-{scope}{narrowed}"))
+    }
 }
 
-/// Whose set this is, if it is one of ours.
-pub(super) fn set_owner(name: &str) -> Option<InjectionName> {
-    let (owner, _) = name.strip_prefix(SET_PREFIX)?.rsplit_once('-')?;
-    InjectionName::new(owner).ok()
+/// The rules of a shape and the sets that they look into. An element has one owner: where two partitions of a shape
+/// mean the same socket, one of them has it in the sets of another group of that shape, the next slot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    /// What its rules do.
+    pub(super) shape: Shape,
+    /// Counted from 0.
+    pub(super) slot: u16,
 }
 
-/// The comment on every rule of an injection.
-pub(super) fn rule_comment(injection: &InjectionName) -> String {
-    format!("{COMMENT_PREFIX}{injection}")
+impl Group {
+    fn parse(text: &str) -> Option<Self> {
+        let (shape, slot) = text.rsplit_once('-')?;
+        Some(Self { shape: Shape(shape.to_owned()), slot: slot.parse().ok()? })
+    }
+
+    /// The full name of one of its sets.
+    pub(super) fn set_name(&self, kind: SetKind) -> String {
+        format!("{SET_PREFIX}{self}-{}", kind.suffix())
+    }
+
+    /// Whose set this is, if it is one of ours, and whether it keeps marks.
+    pub(super) fn of_set(name: &str) -> Option<(Self, bool)> {
+        let (group, suffix) = name.strip_prefix(SET_PREFIX)?.rsplit_once('-')?;
+        let narrows = [SetKind::Peers4, SetKind::Peers6, SetKind::Ports];
+        Some((Self::parse(group)?, !narrows.iter().any(|kind| kind.suffix() == suffix)))
+    }
+
+    /// The comment on every one of its rules.
+    pub(super) fn rule_comment(&self) -> String {
+        format!("{RULE_PREFIX}{self}")
+    }
+
+    /// Whose rule this is, if it is one of ours.
+    pub(super) fn of_rule(comment: &str) -> Option<Self> {
+        Self::parse(comment.strip_prefix(RULE_PREFIX)?)
+    }
 }
 
-/// Whose rule this is, if it is one of ours.
-pub(super) fn rule_owner(comment: &str) -> Option<InjectionName> {
-    InjectionName::new(comment.strip_prefix(COMMENT_PREFIX)?).ok()
+impl fmt::Display for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.shape.0, self.slot)
+    }
 }
 
-/// One set and what is in it.
+/// The comment on every element of an injection.
+pub(super) fn element_comment(injection: &InjectionName) -> String {
+    format!("{ELEMENT_PREFIX}{injection}")
+}
+
+/// Whose element this is, if it is one of ours.
+pub(super) fn element_owner(comment: &str) -> Option<InjectionName> {
+    InjectionName::new(comment.strip_prefix(ELEMENT_PREFIX)?).ok()
+}
+
+/// What recognises a victim: one element, and the kind of set that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    /// Which of a group's sets.
+    pub(super) kind: SetKind,
+    /// The key.
+    pub(super) key: Vec<u8>,
+}
+
+/// One set, and what is always in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetPlan {
     /// Its full name.
@@ -200,8 +278,8 @@ pub(super) struct SetPlan {
     pub(super) layout: Layout,
     /// What its key is made of.
     pub(super) fields: Vec<Field>,
-    /// Its elements, each once.
-    pub(super) elements: Vec<Element>,
+    /// Peers or ports, each once; none where victims are kept, whose elements expire.
+    pub(super) constant: Option<Vec<Range>>,
 }
 
 /// One condition of a rule.
@@ -233,108 +311,91 @@ pub(super) struct RulePlan {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// A compiled partition.
+/// What a group is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Whose it is.
-    pub(super) name: InjectionName,
+pub(super) struct GroupPlan {
+    /// Which.
+    pub(super) group: Group,
     /// Its sets.
     pub(super) sets: Vec<SetPlan>,
     /// Its rules.
     pub(super) rules: Vec<RulePlan>,
 }
 
-impl Plan {
-    /// How many elements all sets hold together.
-    pub(super) fn elements(&self) -> usize {
-        self.sets.iter().map(|set| set.elements.len()).sum()
-    }
-}
-
-/// Compiles a partition.
-///
-/// # Errors
-/// [`NftError::Invalid`] when a named limit is exceeded.
-pub(super) fn plan(spec: &PartitionSpec) -> Result<Plan, NftError> {
-    spec.check()?;
-    Ok(Plan { name: spec.name.clone(), sets: sets(spec), rules: rules(spec) })
-}
-
-/// The sets of live sockets alone, for adding what appeared meanwhile.
-pub(super) fn socket_sets(name: &InjectionName, sockets: &ProcessSockets) -> Vec<SetPlan> {
-    let listeners = |family: Option<Family>| {
-        let chosen = sockets.listeners.iter().map(canonical_listener);
-        chosen.filter(move |one| one.address.map(Family::of) == family).map(|one| listener_element(&one))
+/// Compiles the group in which a partition would have its victim.
+pub(super) fn group(spec: &PartitionSpec, slot: u16) -> GroupPlan {
+    let group = Group { shape: Shape::of(spec), slot };
+    let set = |kind: SetKind, constant: Option<Vec<Range>>| SetPlan {
+        name: group.set_name(kind),
+        layout: kind.layout(),
+        fields: kind.fields(),
+        constant,
     };
-    let connections = |family: Family| {
-        let chosen = sockets.connections.iter();
-        chosen.filter(move |one| Family::of(one.local.ip().to_canonical()) == family).map(connection_element)
-    };
-    let cgroup = sockets.cgroup.iter().map(|cgroup| exact(&[&cgroup.id.to_ne_bytes()]));
-    let mut sets = vec![
-        set(name, SetKind::Listeners, listeners(None)),
-        set(name, SetKind::Listeners4, listeners(Some(Family::V4))),
-        set(name, SetKind::Listeners6, listeners(Some(Family::V6))),
-        set(name, SetKind::Connections4, connections(Family::V4)),
-        set(name, SetKind::Connections6, connections(Family::V6)),
-    ];
-    if sockets.cgroup.is_some() {
-        sets.push(set(name, SetKind::Cgroup, cgroup));
-    }
-    sets
-}
-
-fn sets(spec: &PartitionSpec) -> Vec<SetPlan> {
-    let name = &spec.name;
-    let mut sets = Vec::new();
-    match &spec.scope {
-        Scope::Namespace if spec.peers.is_empty() && spec.ports.is_empty() => {
-            let families = [Family::V4, Family::V6].into_iter().map(|family| exact(&[&[family.number()]]));
-            sets.push(set(name, SetKind::Any, families));
-        }
-        Scope::Namespace => {}
-        Scope::Process(sockets) => sets.extend(socket_sets(name, sockets)),
-    }
+    let mut sets: Vec<SetPlan> = victim_sets(spec).into_iter().map(|kind| set(kind, None)).collect();
     for (kind, family) in [(SetKind::Peers4, Family::V4), (SetKind::Peers6, Family::V6)] {
         let blocks = peer_ranges(&spec.peers, family);
         if !blocks.is_empty() {
-            sets.push(set(name, kind, blocks.into_iter()));
+            sets.push(set(kind, Some(blocks)));
         }
     }
     if !spec.ports.is_empty() {
-        sets.push(set(name, SetKind::Ports, port_ranges(&spec.ports).into_iter()));
+        sets.push(set(SetKind::Ports, Some(port_ranges(&spec.ports))));
     }
-    sets
+    let rules = rules(spec, &group);
+    GroupPlan { group, sets, rules }
 }
 
-fn set(name: &InjectionName, kind: SetKind, elements: impl Iterator<Item = Element>) -> SetPlan {
-    let elements: BTreeSet<Element> = elements.collect();
-    SetPlan {
-        name: set_name(name, kind),
-        layout: kind.layout(),
-        fields: kind.fields(),
-        elements: elements.into_iter().collect(),
+/// What recognises the victim of a partition.
+pub(super) fn marks(scope: &Scope) -> BTreeSet<Mark> {
+    match scope {
+        Scope::Namespace => [Family::V4, Family::V6]
+            .into_iter()
+            .map(|family| Mark { kind: SetKind::Any, key: key(&[&[family.number()]]) })
+            .collect(),
+        Scope::Process(sockets) => {
+            let listeners = sockets.listeners.iter().map(|listener| {
+                let listener = canonical_listener(listener);
+                let kind = match listener.address.map(Family::of) {
+                    None => SetKind::Listeners,
+                    Some(Family::V4) => SetKind::Listeners4,
+                    Some(Family::V6) => SetKind::Listeners6,
+                };
+                Mark { kind, key: listener_key(&listener) }
+            });
+            let connections = sockets.connections.iter().map(|connection| {
+                let kind = match Family::of(connection.local.ip().to_canonical()) {
+                    Family::V4 => SetKind::Connections4,
+                    Family::V6 => SetKind::Connections6,
+                };
+                Mark { kind, key: connection_key(connection) }
+            });
+            let cgroup = sockets.cgroup.iter();
+            let cgroup =
+                cgroup.map(|cgroup| Mark { kind: SetKind::Cgroup, key: key(&[&cgroup.id.to_ne_bytes()]) });
+            listeners.chain(connections).chain(cgroup).collect()
+        }
     }
 }
 
-fn rules(spec: &PartitionSpec) -> Vec<RulePlan> {
+fn rules(spec: &PartitionSpec, group: &Group) -> Vec<RulePlan> {
     let hooks: &[Hook] = match spec.direction {
         Direction::In => &[Hook::Input],
         Direction::Out => &[Hook::Output],
         Direction::Both => &Hook::ALL,
     };
-    let bodies = rule_bodies(spec);
+    let bodies = rule_bodies(spec, group);
     let hang =
         |hook: Hook| bodies.iter().map(move |conditions| RulePlan { hook, conditions: conditions.clone() });
     hooks.iter().flat_map(|hook| hang(*hook)).collect()
 }
 
-/// Every combination of whose sockets, which peers and which port, as conditions.
-fn rule_bodies(spec: &PartitionSpec) -> Vec<Vec<Condition>> {
+/// Every combination of which peers, which port and whose sockets, as conditions. The victim is looked up last, so
+/// that its element counts only what is dropped.
+fn rule_bodies(spec: &PartitionSpec, group: &Group) -> Vec<Vec<Condition>> {
     let mut bodies = Vec::new();
-    for owner in owner_sets(spec) {
+    for victim in victim_sets(spec) {
         for peer in peer_sets(&spec.peers) {
-            let families = [owner, peer].map(|kind| kind.and_then(SetKind::family));
+            let families = [victim.family(), peer.and_then(SetKind::family)];
             if let [Some(one), Some(other)] = families
                 && one != other
             {
@@ -345,25 +406,24 @@ fn rule_bodies(spec: &PartitionSpec) -> Vec<Vec<Condition>> {
             if spec.scope == Scope::Namespace && !spec.peers.iter().any(Cidr::names_loopback) {
                 conditions.push(Condition::NotLoopback);
             }
-            conditions.extend(owner.map(|kind| lookup(spec, kind, kind_fields(spec, kind))));
-            conditions.extend(peer.map(|kind| lookup(spec, kind, kind.fields())));
-            bodies.extend(port_variants(spec, family, &conditions));
+            conditions.extend(peer.map(|kind| lookup(group, kind, kind.fields())));
+            for mut variant in port_variants(spec, group, family, &conditions) {
+                variant.push(lookup(group, victim, victim_fields(spec, victim)));
+                bodies.push(variant);
+            }
         }
     }
     bodies
 }
 
-/// The sets that say whose packet it is; none when the whole namespace is meant and a peer or port
-/// set is looked into anyway.
-fn owner_sets(spec: &PartitionSpec) -> Vec<Option<SetKind>> {
+/// The sets that say whose packet it is.
+fn victim_sets(spec: &PartitionSpec) -> Vec<SetKind> {
+    use SetKind::{Any, Cgroup, Connections4, Connections6, Listeners, Listeners4, Listeners6};
     match &spec.scope {
-        Scope::Namespace if spec.peers.is_empty() && spec.ports.is_empty() => vec![Some(SetKind::Any)],
-        Scope::Namespace => vec![None],
+        Scope::Namespace => vec![Any],
         Scope::Process(sockets) => {
-            use SetKind::{Connections4, Connections6, Listeners, Listeners4, Listeners6};
             let live = [Listeners, Listeners4, Listeners6, Connections4, Connections6];
-            let cgroup = sockets.cgroup.map(|_| SetKind::Cgroup);
-            live.into_iter().chain(cgroup).map(Some).collect()
+            live.into_iter().chain(sockets.cgroup.map(|_| Cgroup)).collect()
         }
     }
 }
@@ -380,10 +440,15 @@ fn peer_sets(peers: &[Cidr]) -> Vec<Option<SetKind>> {
 }
 
 /// One rule per port that may match; or, with no ports asked for, one that spares discovery.
-fn port_variants(spec: &PartitionSpec, family: Option<Family>, base: &[Condition]) -> Vec<Vec<Condition>> {
+fn port_variants(
+    spec: &PartitionSpec,
+    group: &Group,
+    family: Option<Family>,
+    base: &[Condition],
+) -> Vec<Vec<Condition>> {
     let with = |more: Condition| base.iter().cloned().chain([more]).collect::<Vec<_>>();
     if !spec.ports.is_empty() {
-        let port = |field| with(lookup(spec, SetKind::Ports, vec![Field::Transport, field]));
+        let port = |field| with(lookup(group, SetKind::Ports, vec![Field::Transport, field]));
         return vec![port(Field::LocalPort), port(Field::RemotePort)];
     }
     if spec.scope == Scope::Namespace && family != Some(Family::V4) {
@@ -392,12 +457,12 @@ fn port_variants(spec: &PartitionSpec, family: Option<Family>, base: &[Condition
     vec![base.to_vec()]
 }
 
-fn lookup(spec: &PartitionSpec, kind: SetKind, fields: Vec<Field>) -> Condition {
-    Condition::In { set: set_name(&spec.name, kind), fields }
+fn lookup(group: &Group, kind: SetKind, fields: Vec<Field>) -> Condition {
+    Condition::In { set: group.set_name(kind), fields }
 }
 
 /// The fields of a lookup: those of the set, with the level of the cgroup filled in.
-fn kind_fields(spec: &PartitionSpec, kind: SetKind) -> Vec<Field> {
+fn victim_fields(spec: &PartitionSpec, kind: SetKind) -> Vec<Field> {
     match (&spec.scope, kind) {
         (Scope::Process(ProcessSockets { cgroup: Some(cgroup), .. }), SetKind::Cgroup) => {
             vec![Field::SocketCgroup(cgroup.level)]

@@ -1,5 +1,5 @@
 //! Proof that a partition drops packets: one small packet that must not come through, and the
-//! counter of the partition's rules before and after.
+//! counters of the partition's elements before and after.
 //!
 //! Owns the choice of a harmless packet. It never sends more than a few, never carries data in them,
 //! and falls back to reading the kernel back where no packet can be made (packets that only others
@@ -14,6 +14,7 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
 
 use super::error::NftError;
+use super::partition::Partition;
 use super::socket::{NftSocket, in_namespace};
 use super::spec::{Direction, Listener, PartitionSpec, Protocol, Scope};
 
@@ -60,34 +61,33 @@ impl NftSocket {
     /// [`NftError::NotInEffect`] when the kernel shows no rules or no live elements.
     pub fn prove(
         &mut self,
-        spec: &PartitionSpec,
+        partition: &Partition,
         namespace: Option<BorrowedFd<'_>>,
     ) -> Result<Proof, NftError> {
-        let reading = self.read(&spec.name)?;
-        if !reading.is_in_effect() {
-            let injection = spec.name.to_string();
-            return Err(NftError::NotInEffect { injection, expected: 1, found: reading.elements.len() });
+        if !self.list_rules()?.serve(partition) {
+            return Err(partition.not_in_effect(0));
         }
+        let packets = self.dropped(partition)?;
         // Traffic that met the partition already proves it best.
-        if reading.packets > 0 {
-            return Ok(Proof { kind: ProofKind::DroppedPacket, packets: reading.packets });
+        if packets > 0 {
+            return Ok(Proof { kind: ProofKind::DroppedPacket, packets });
         }
         let packets = match namespace {
-            None => self.probe(spec)?,
-            Some(namespace) => in_namespace(namespace, || self.probe(spec))??,
+            None => self.probe(partition)?,
+            Some(namespace) => in_namespace(namespace, || self.probe(partition))??,
         };
         let kind = if packets > 0 { ProofKind::DroppedPacket } else { ProofKind::KernelReadBack };
         Ok(Proof { kind, packets })
     }
 
-    fn probe(&mut self, spec: &PartitionSpec) -> Result<u64, NftError> {
-        for probe in probes(spec).into_iter().take(PROBES_MAX) {
+    fn probe(&mut self, partition: &Partition) -> Result<u64, NftError> {
+        for probe in probes(partition.spec()).into_iter().take(PROBES_MAX) {
             if !probe.send() {
                 continue;
             }
             let sent = Instant::now();
             loop {
-                let packets = self.packets(&spec.name)?;
+                let packets = self.dropped(partition)?;
                 if packets > 0 || sent.elapsed() > COUNTED_WITHIN {
                     if packets > 0 {
                         return Ok(packets);

@@ -25,6 +25,8 @@ const DUMP_ATTEMPTS_MAX: u32 = 32;
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// Room for all acknowledgements of one batch.
 const RECEIVE_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Questions that are asked before the first answer is read: their answers fit into the room that every socket has.
+const QUESTIONS_AT_ONCE: usize = 16;
 /// Bytes of a batch that need no larger send buffer than every socket has.
 const SEND_BYTES_USUAL: usize = 64 * 1024;
 
@@ -50,21 +52,16 @@ pub struct NftSocket {
 #[derive(Debug)]
 pub(super) struct Batch {
     writer: Writer,
-    /// Sequence number of the message that opens the batch.
-    opening: u32,
     /// What each message between the opening and the closing one means, in words.
     meanings: Vec<String>,
 }
 
 impl Batch {
-    fn open(opening: u32, generation: Option<u32>) -> Self {
+    /// A batch that the kernel refuses when the rule set is not of this generation any more.
+    pub(super) fn for_generation(generation: u32) -> Self {
         let mut writer = Writer::default();
-        writer.message(batch_head(BATCH_BEGIN, opening), |out| {
-            if let Some(generation) = generation {
-                out.number(BATCH_GENERATION, generation);
-            }
-        });
-        Self { writer, opening, meanings: Vec::new() }
+        writer.message(batch_head(BATCH_BEGIN), |out| out.number(BATCH_GENERATION, generation));
+        Self { writer, meanings: Vec::new() }
     }
 
     /// Adds one message. `flags` are on top of request and acknowledgement.
@@ -76,37 +73,19 @@ impl Batch {
         fill: impl FnOnce(&mut Attributes<'_>),
     ) {
         self.meanings.push(meaning.into());
-        let head = Head {
-            kind: (SUBSYSTEM << 8) | message,
-            flags: REQUEST | ACK | flags,
-            sequence: self.closing() - 1,
-            family: FAMILY_INET,
-            resource: 0,
-        };
-        self.writer.message(head, fill);
+        let (kind, flags) = ((SUBSYSTEM << 8) | message, REQUEST | ACK | flags);
+        self.writer.message(Head { kind, flags, sequence: 0, family: FAMILY_INET, resource: 0 }, fill);
     }
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.meanings.is_empty()
     }
-
-    /// Sequence number of the message that closes the batch.
-    fn closing(&self) -> u32 {
-        let inner = u32::try_from(self.meanings.len()).unwrap_or(u32::MAX);
-        self.opening.wrapping_add(inner).wrapping_add(1)
-    }
-
-    /// What the message with a sequence number means; none for the opening and the closing one.
-    fn meaning(&self, sequence: u32) -> Option<&str> {
-        let index = sequence.wrapping_sub(self.opening).wrapping_sub(1);
-        self.meanings.get(usize::try_from(index).ok()?).map(String::as_str)
-    }
 }
 
-fn batch_head(kind: u16, sequence: u32) -> Head {
-    // The opening and the closing message carry the subsystem and no family.
-    Head { kind, flags: REQUEST, sequence, family: 0, resource: SUBSYSTEM }
+fn batch_head(kind: u16) -> Head {
+    // The opening and the closing message carry the subsystem and no family; numbers are given when it is sent.
+    Head { kind, flags: REQUEST, sequence: 0, family: 0, resource: SUBSYSTEM }
 }
 
 /// What one pass of a dump came to.
@@ -154,16 +133,17 @@ impl NftSocket {
         in_namespace(namespace, Self::open)?
     }
 
-    /// Starts a batch; the next exchange on this socket must be the batch's.
-    pub(super) fn batch(&self, generation: Option<u32>) -> Batch {
-        Batch::open(self.sequence, generation)
-    }
-
     /// Sends a batch and waits until every message of it is acknowledged.
     pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), NftError> {
-        let closing = batch.closing();
-        batch.writer.message(batch_head(BATCH_END, closing), |_| {});
-        self.sequence = closing.wrapping_add(1);
+        let opening = self.sequence;
+        batch.writer.message(batch_head(BATCH_END), |_| {});
+        batch.writer.number_from(opening);
+        let count = u32::try_from(batch.meanings.len()).unwrap_or(u32::MAX);
+        self.sequence = opening.wrapping_add(count).wrapping_add(2);
+        let meaning_of = |sequence: u32| {
+            let index = sequence.wrapping_sub(opening).wrapping_sub(1);
+            batch.meanings.get(usize::try_from(index).ok()?)
+        };
         let first = batch.meanings.first().cloned().unwrap_or_default();
         self.send(batch.writer.bytes(), &first)?;
         let mut missing = batch.meanings.len();
@@ -175,9 +155,9 @@ impl NftSocket {
                 received => received?,
             };
             for message in wire::messages(&self.buffer[..received]) {
-                let meaning = batch.meaning(message.sequence);
-                let opening = message.sequence == batch.opening;
-                if message.kind != ERROR || (meaning.is_none() && !opening) {
+                let meaning = meaning_of(message.sequence);
+                let is_opening = message.sequence == opening;
+                if message.kind != ERROR || (meaning.is_none() && !is_opening) {
                     continue;
                 }
                 if meaning.is_some() {
@@ -185,9 +165,8 @@ impl NftSocket {
                 }
                 if message.error_code() != 0 {
                     // An error of the opening message speaks for the whole batch.
-                    missing = if opening { 0 } else { missing };
-                    let attempted =
-                        meaning.map_or_else(|| format!("apply the batch to {first}"), str::to_owned);
+                    missing = if is_opening { 0 } else { missing };
+                    let attempted = meaning.cloned().unwrap_or_else(|| format!("apply the batch to {first}"));
                     refused.get_or_insert(refusal(attempted, &message));
                 }
             }
@@ -270,6 +249,59 @@ impl NftSocket {
                 }
             }
         }
+    }
+
+    /// Asks for several things; for each what `read` makes of the answer, or none when it is not there.
+    pub(super) fn ask_each<Q, T>(
+        &mut self,
+        message: u16,
+        meaning: &'static str,
+        questions: &[Q],
+        fill: impl Fn(&mut Attributes<'_>, &Q),
+        read: impl Fn(&wire::Message<'_>) -> Option<T>,
+    ) -> Result<Vec<Option<T>>, NftError> {
+        let mut answers = Vec::with_capacity(questions.len());
+        for some in questions.chunks(QUESTIONS_AT_ONCE) {
+            let first = self.sequence;
+            let mut writer = Writer::default();
+            for question in some {
+                let kind = (SUBSYSTEM << 8) | message;
+                let (flags, sequence) = (REQUEST | ACK, self.sequence);
+                self.sequence = sequence.wrapping_add(1);
+                let head = Head { kind, flags, sequence, family: FAMILY_INET, resource: 0 };
+                writer.message(head, |out| fill(out, question));
+            }
+            self.send(writer.bytes(), meaning)?;
+            self.answers(first, some.len(), meaning, &read, &mut answers)?;
+        }
+        Ok(answers)
+    }
+
+    /// Reads until each of `count` questions that begin with a sequence number is acknowledged.
+    fn answers<T>(
+        &mut self,
+        first: u32,
+        count: usize,
+        meaning: &str,
+        read: impl Fn(&wire::Message<'_>) -> Option<T>,
+        answers: &mut Vec<Option<T>>,
+    ) -> Result<(), NftError> {
+        let start = answers.len();
+        answers.extend((0..count).map(|_| None));
+        let mut missing = count;
+        while missing > 0 {
+            let received = self.receive(meaning)?;
+            for message in wire::messages(&self.buffer[..received]) {
+                let index = usize::try_from(message.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let Some(answer) = answers[start..].get_mut(index) else { continue };
+                match message.kind {
+                    ERROR if [0, -(Errno::ENOENT as i32)].contains(&message.error_code()) => missing -= 1,
+                    ERROR => return Err(refusal(meaning.to_owned(), &message)),
+                    _ => *answer = read(&message),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn request(

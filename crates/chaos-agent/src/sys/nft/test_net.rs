@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
 
 use super::socket::in_namespace;
-use super::{Cidr, Direction, InjectionName, Lease, NftSocket, PartitionSpec, PortRange, Scope};
+use super::{Cidr, Direction, InjectionName, Lease, NftSocket, Partition, PartitionSpec, PortRange, Scope};
 
 /// How long a handshake over the cable may take before it counts as cut off.
 const HANDSHAKE: Duration = Duration::from_millis(25);
@@ -51,6 +51,13 @@ pub(super) fn cut(id: &str, direction: Direction, peers: &[&str], ports: &[u16])
         peers: peers.iter().map(|peer| peer.parse::<Cidr>().unwrap()).collect(),
         ports: ports.iter().map(|port| PortRange::from(*port)).collect(),
     }
+}
+
+/// Installs a partition for so many milliseconds.
+pub(super) fn install(socket: &mut NftSocket, spec: &PartitionSpec, lease_ms: u64) -> Partition {
+    let mut partition = Partition::new(spec.clone()).unwrap();
+    socket.install(&mut partition, lease(lease_ms)).unwrap();
+    partition
 }
 
 /// A network namespace of the test's own.

@@ -57,6 +57,17 @@ impl Writer {
         self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
     }
 
+    /// Gives the messages sequence numbers, one after the other.
+    pub(super) fn number_from(&mut self, first: u32) {
+        let (mut sequence, mut rest) = (first, self.bytes.as_mut_slice());
+        while let Some(length) = rest.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes)) {
+            let length = usize::try_from(length).unwrap_or(usize::MAX).clamp(HEADER_BYTES, rest.len());
+            let (message, others) = rest.split_at_mut(length);
+            message[8..12].copy_from_slice(&sequence.to_ne_bytes());
+            (sequence, rest) = (sequence.wrapping_add(1), others);
+        }
+    }
+
     /// Everything written so far.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -251,6 +262,18 @@ mod tests {
         assert_eq!((kind, long(value)), (9, Some(77)));
         let (kind, value) = read[1].attributes().next().unwrap();
         assert_eq!((kind, text(value).as_str()), (4, "name"));
+    }
+
+    #[test]
+    fn messages_are_numbered_afterwards() {
+        let mut writer = Writer::default();
+        for text in ["a", "bcdef", ""] {
+            writer.message(HEAD, |attributes| attributes.text(1, text));
+        }
+        writer.number_from(u32::MAX);
+        let numbers: Vec<u32> = messages(writer.bytes()).map(|message| message.sequence).collect();
+        assert_eq!(numbers, [u32::MAX, 0, 1]);
+        Writer::default().number_from(7);
     }
 
     #[test]

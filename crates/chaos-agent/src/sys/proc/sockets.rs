@@ -2,6 +2,7 @@
 //! network namespace of each process and matched by socket inode. It reads only.
 
 mod diag;
+mod table;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,6 +10,8 @@ use std::net::SocketAddr;
 
 use super::super::SysError;
 use super::super::namespace::{Kind, Namespace};
+
+pub use table::SocketTable;
 
 /// Most file descriptors of one process that are looked at.
 pub const DESCRIPTORS_MAX: usize = 1 << 20;
@@ -161,12 +164,7 @@ fn look(groups: &[&[i32]], states: States) -> Vec<Result<Sockets, SysError>> {
     for (namespace, wanted) in &namespaces {
         collect(*namespace, wanted, states, &mut found);
     }
-    for found in found.iter_mut().flatten() {
-        found.listening.sort_unstable();
-        found.listening.dedup();
-        found.established.sort_unstable();
-        found.established.dedup();
-    }
+    found.iter_mut().flatten().for_each(Sockets::sort);
     found
 }
 
@@ -217,6 +215,13 @@ fn listed(namespace: u64, pid: i32, states: States) -> Result<Vec<(Protocol, Ent
 }
 
 impl Sockets {
+    fn sort(&mut self) {
+        self.listening.sort_unstable();
+        self.listening.dedup();
+        self.established.sort_unstable();
+        self.established.dedup();
+    }
+
     fn add(&mut self, protocol: Protocol, entry: &Entry) {
         match (protocol, entry.state) {
             (Protocol::Tcp, TCP_LISTEN) | (Protocol::Udp, UDP_UNCONNECTED) => {
@@ -234,6 +239,25 @@ impl Sockets {
 
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The sockets in a datagram of the kernel's listing: this end, the other end, state, inode.
+pub(crate) fn in_answer(datagram: &[u8]) -> Vec<(SocketAddr, SocketAddr, u8, u64)> {
+    let mut found = Vec::new();
+    // How it ended is for whoever asked a kernel.
+    let _ = diag::take(datagram, &mut |entry| found.push(entry.parts()));
+    found
+}
+
+/// The sockets in a text table, as [`in_answer`].
+pub(crate) fn in_table(text: &str) -> Vec<(SocketAddr, SocketAddr, u8, u64)> {
+    text::parse(text).map(|entry| entry.parts()).collect()
+}
+
+impl Entry {
+    fn parts(self) -> (SocketAddr, SocketAddr, u8, u64) {
+        (self.local, self.remote, self.state, self.inode)
+    }
 }
 
 /// The inodes of the sockets that a process holds.

@@ -17,6 +17,11 @@ fn a_name_with_brackets_and_blanks_does_not_confuse_the_reader() {
 }
 
 #[test]
+fn a_number_that_no_memory_has_is_bounded() {
+    assert_eq!(Status::parse("VmRSS:\t18446744073709551615 kB\n").resident_bytes, u64::MAX);
+}
+
+#[test]
 fn a_living_process_is_read_as_it_is() {
     let before = boot_clock_ticks();
     let child = Child::sleeping();

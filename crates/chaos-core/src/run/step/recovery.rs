@@ -28,13 +28,17 @@ impl Step<'_> {
         }
         let since = *run.steady_ms.get_or_insert(self.at_ms);
         let hold = self.header.experiment.spec.recovery.hold;
-        if self.at_ms - since >= u64::try_from(hold.0.as_millis()).unwrap_or(u64::MAX) {
+        if self.at_ms.saturating_sub(since) >= u64::try_from(hold.0.as_millis()).unwrap_or(u64::MAX) {
             run.recovered_ms = Some(since);
             self.finish(run);
         }
     }
 
     pub(super) fn recovery_timed_out(&mut self, run: &mut RunState) {
+        let acting = run.actions_begun > run.actions.len();
+        if acting || self.act(run) {
+            return;
+        }
         let timeout = self.header.experiment.spec.recovery.timeout;
         let health =
             run.health.as_ref().map(|health| health.explain(self.header.threshold)).unwrap_or_default();

@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for MemorySize {
         deserializer.deserialize_any(TextOrNumber {
             expected: "a size such as 64Mi, or a share of the limit such as 80%",
             text: Self::parse,
-            number: |n| (n >= 1.0 && n.fract() == 0.0).then_some(Self::Bytes(Bytes(n as u64))),
+            number: |number| Bytes::from_number(number).map(Self::Bytes),
         })
     }
 }

@@ -7,17 +7,17 @@ use std::net::IpAddr;
 use super::Family;
 use crate::sys::nft::spec::{Cidr, Connection, Listener, PortRange, Protocol};
 
-/// One element: an exact key, or the ends (both included) of a range.
+/// A range of keys, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct Element {
-    /// The key, each field padded to four bytes.
+pub(in super::super) struct Range {
+    /// The lower end, each field padded to four bytes.
     pub(in super::super) first: Vec<u8>,
-    /// The upper end, for sets of ranges.
-    pub(in super::super) last: Option<Vec<u8>>,
+    /// The upper end.
+    pub(in super::super) last: Vec<u8>,
 }
 
 /// A key of several fields, each padded to four bytes as in the kernel's registers.
-fn key(fields: &[&[u8]]) -> Vec<u8> {
+pub(super) fn key(fields: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     for field in fields {
         bytes.extend_from_slice(field);
@@ -28,10 +28,6 @@ fn key(fields: &[&[u8]]) -> Vec<u8> {
         bytes.truncate(only.len());
     }
     bytes
-}
-
-pub(super) fn exact(fields: &[&[u8]]) -> Element {
-    Element { first: key(fields), last: None }
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
@@ -47,17 +43,17 @@ pub(super) fn canonical_listener(listener: &Listener) -> Listener {
     Listener { address: address.filter(|address| !address.is_unspecified()), ..*listener }
 }
 
-pub(super) fn listener_element(listener: &Listener) -> Element {
+pub(super) fn listener_key(listener: &Listener) -> Vec<u8> {
     let (protocol, port) = ([listener.protocol.number()], listener.port.to_be_bytes());
     match listener.address {
-        None => exact(&[&protocol, &port]),
-        Some(address) => exact(&[&protocol, &octets(address), &port]),
+        None => key(&[&protocol, &port]),
+        Some(address) => key(&[&protocol, &octets(address), &port]),
     }
 }
 
-pub(super) fn connection_element(connection: &Connection) -> Element {
+pub(super) fn connection_key(connection: &Connection) -> Vec<u8> {
     let address = |address: IpAddr| octets(address.to_canonical());
-    exact(&[
+    key(&[
         &[connection.protocol.number()],
         &address(connection.local.ip()),
         &connection.local.port().to_be_bytes(),
@@ -67,7 +63,7 @@ pub(super) fn connection_element(connection: &Connection) -> Element {
 }
 
 /// Disjoint ranges, as interval sets refuse overlaps.
-pub(super) fn peer_ranges(peers: &[Cidr], family: Family) -> Vec<Element> {
+pub(super) fn peer_ranges(peers: &[Cidr], family: Family) -> Vec<Range> {
     let number = |address: IpAddr| match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
@@ -79,22 +75,21 @@ pub(super) fn peer_ranges(peers: &[Cidr], family: Family) -> Vec<Element> {
     let chosen = peers.iter().filter(|peer| Family::of(peer.first()) == family);
     merged(chosen.map(|peer| (number(peer.first()), number(peer.last()))).collect())
         .into_iter()
-        .map(|(first, last)| Element { first: bytes(first), last: Some(bytes(last)) })
+        .map(|(first, last)| Range { first: bytes(first), last: bytes(last) })
         .collect()
 }
 
 /// Every protocol with ports times every disjoint port range.
-pub(super) fn port_ranges(ports: &[PortRange]) -> Vec<Element> {
+pub(super) fn port_ranges(ports: &[PortRange]) -> Vec<Range> {
     let ranges = merged(ports.iter().map(|range| (range.first().into(), range.last().into())).collect());
     let end = |protocol: Protocol, port: u128| {
         let port = u16::try_from(port).unwrap_or(u16::MAX);
         key(&[&[protocol.number()], &port.to_be_bytes()])
     };
     let of = |protocol: Protocol| {
-        ranges.iter().map(move |(first, last)| Element {
-            first: end(protocol, *first),
-            last: Some(end(protocol, *last)),
-        })
+        ranges
+            .iter()
+            .map(move |(first, last)| Range { first: end(protocol, *first), last: end(protocol, *last) })
     };
     Protocol::ALL.into_iter().flat_map(of).collect()
 }

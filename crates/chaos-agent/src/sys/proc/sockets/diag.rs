@@ -127,16 +127,31 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8], mut each: impl FnMut(Entry)) -> Resu
             outcome => outcome?,
         };
         let Some(datagram) = buffer.get(..length) else { return Err(Errno::EMSGSIZE) };
-        for message in wire::messages(datagram) {
-            match message.kind {
-                DONE if message.error_code() == 0 => return Ok(()),
-                // A dump that this kernel can't make ends with its reason.
-                DONE | ERROR => return Err(Errno::from_raw(message.error_code().saturating_neg())),
-                BY_FAMILY | TCP_OF_ALL_FAMILIES => read(message.body).into_iter().for_each(&mut each),
-                _ => {}
-            }
+        if take(datagram, &mut each)? == Dump::Over {
+            return Ok(());
         }
     }
+}
+
+/// Whether more datagrams follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dump {
+    GoesOn,
+    Over,
+}
+
+/// Takes the sockets out of one datagram of a dump.
+pub(super) fn take(datagram: &[u8], each: &mut impl FnMut(Entry)) -> Result<Dump, Errno> {
+    for message in wire::messages(datagram) {
+        match message.kind {
+            DONE if message.error_code() == 0 => return Ok(Dump::Over),
+            // A dump that this kernel can't make ends with its reason.
+            DONE | ERROR => return Err(Errno::from_raw(message.error_code().saturating_neg())),
+            BY_FAMILY | TCP_OF_ALL_FAMILIES => read(message.body).into_iter().for_each(&mut *each),
+            _ => {}
+        }
+    }
+    Ok(Dump::GoesOn)
 }
 
 /// Reads a `struct inet_diag_msg`: family, state, two bytes of timers, ports and addresses in network order, then

@@ -25,9 +25,14 @@ pub(super) fn tables(pid: i32) -> Result<Vec<(Protocol, Entry)>, SysError> {
             Err(error) if error.is_gone() => continue,
             Err(error) => return Err(error),
         };
-        found.extend(text.lines().skip(1).filter_map(parse_line).map(|entry| (protocol, entry)));
+        found.extend(parse(&text).map(|entry| (protocol, entry)));
     }
     Ok(found)
+}
+
+/// The sockets of one table, below its heading.
+pub(super) fn parse(text: &str) -> impl Iterator<Item = Entry> {
+    text.lines().skip(1).filter_map(parse_line)
 }
 
 fn parse_line(line: &str) -> Option<Entry> {

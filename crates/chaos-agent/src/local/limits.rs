@@ -1,0 +1,111 @@
+//! What a node does at most, whatever it is asked for. Its own configuration says so, not the order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chaos_core::port::InjectOrder;
+use chaos_core::spec::FaultKind;
+use chaos_core::target::{Instance, ProcessRef};
+
+use super::machine::Machine;
+
+/// Most injections of one order.
+pub const ORDER_INJECTIONS_MAX: usize = 10_000;
+/// Most injections that a node answers for at a time, those counted whose undo failed.
+pub const INJECTIONS_MAX: usize = 50_000;
+/// Most commands that run at a time.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 4;
+
+/// What a node does at most.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest duration of a fault.
+    pub duration_max: Duration,
+    /// The faults that it makes.
+    pub faults: Vec<FaultKind>,
+    /// The apps that may be hit, called as in `target.host.app`; none is any.
+    pub apps: Option<Vec<String>>,
+    /// The commands that a recovery may run: name, then program and arguments.
+    pub commands: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            duration_max: chaos_core::duration::Span::MAX.0,
+            faults: FaultKind::ALL.to_vec(),
+            apps: None,
+            commands: BTreeMap::new(),
+        }
+    }
+}
+
+impl Limits {
+    /// What an order says of itself. The error is why it is refused.
+    pub(super) fn check(&self, order: &InjectOrder, open: usize) -> Result<(), String> {
+        if order.injections.len() > ORDER_INJECTIONS_MAX {
+            return Err(format!("{} injections, at most {ORDER_INJECTIONS_MAX}", order.injections.len()));
+        }
+        if open.saturating_add(order.injections.len()) > INJECTIONS_MAX {
+            return Err(format!(
+                "{open} injections are held or could not be undone, at most {INJECTIONS_MAX}"
+            ));
+        }
+        for injection in &order.injections {
+            let kind = injection.fault.kind();
+            if !self.faults.contains(&kind) {
+                return Err(format!("{kind} is not allowed here"));
+            }
+            if injection.duration > self.duration_max {
+                let (asked, limit) = (injection.duration, self.duration_max);
+                return Err(format!("{asked:?} is longer than the limit of {limit:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The command of a name. The error names those that there are.
+    pub(super) fn command(&self, name: &str) -> Result<&[String], String> {
+        self.commands.get(name).map(Vec::as_slice).ok_or_else(|| {
+            if self.commands.is_empty() {
+                return format!("no command {name:?} here: none is configured");
+            }
+            let known: Vec<&str> = self.commands.keys().map(String::as_str).collect();
+            format!("no command {name:?} here; configured are {}", known.join(", "))
+        })
+    }
+}
+
+/// That all of these instances are of apps that may be hit, whatever they are called in the order. What has ended
+/// meanwhile is nobody's and can't be hit.
+pub(super) fn check_apps(
+    machine: &dyn Machine,
+    apps: &[String],
+    instances: &[Instance],
+) -> Result<(), String> {
+    let allowed = machine.processes_of_apps(apps).map_err(|error| error.to_string())?;
+    let is_other =
+        |process: &&ProcessRef| !allowed.contains(process) && machine.remains().is_taken(process.pid);
+    for instance in instances {
+        let mut processes = std::iter::once(&instance.process).chain(&instance.processes);
+        if let Some(other) = processes.find(is_other) {
+            let (pid, id, apps) = (other.pid, &instance.id, apps.join(", "));
+            return Err(format!("process {pid} of {id} is of no app that may be hit here ({apps})"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_command_is_refused_with_the_names_of_those_that_there_are() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.command("x").unwrap_err(), "no command \"x\" here: none is configured");
+        limits.commands = ["b", "a"].map(|name| (name.to_owned(), vec!["true".to_owned()])).into();
+        assert_eq!(limits.command("x").unwrap_err(), "no command \"x\" here; configured are a, b");
+        assert_eq!(limits.command("a").unwrap(), ["true"]);
+    }
+}

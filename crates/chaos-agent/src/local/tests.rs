@@ -1,0 +1,433 @@
+//! The node on a scripted machine: its fault processes are tasks that run the session that ships.
+
+use std::collections::BTreeSet;
+
+use chaos_core::run::InjectionState::{Active, RevertFailed, Reverted, TargetGone};
+use chaos_core::target::Protected;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::*;
+use crate::faults::FaultError;
+use crate::holder::session::Session;
+use crate::holder::world::World;
+use crate::host::HostError;
+use crate::scripted::{HOLDER, NODE, Script, ScriptedHost, instance, order};
+use crate::sweep::Remains;
+use crate::sys::SysError;
+use crate::undo::{UndoData, UndoRecord};
+
+/// Most time that anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any pause between two attempts to undo.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A machine whose processes are tasks.
+struct ScriptedMachine {
+    host: ScriptedHost,
+    /// Each fault process with what kills it.
+    holders: Mutex<Vec<(ProcessRef, Arc<Notify>)>>,
+    /// Tells every fault process to look at the clock.
+    clock_moved: watch::Sender<()>,
+    /// The end of a fault process is seen only while this is true.
+    ends_are_seen: watch::Sender<bool>,
+}
+
+impl ScriptedMachine {
+    fn holders(&self) -> Vec<(ProcessRef, Arc<Notify>)> {
+        self.holders.lock().unwrap().clone()
+    }
+
+    fn kill(&self, number: usize) {
+        self.holders()[number].1.notify_one();
+    }
+
+    fn pass(&self, time: Duration) {
+        self.host.pass(time);
+        self.clock_moved.send_replace(());
+    }
+}
+
+/// The shell of a fault process.
+async fn hold(
+    mut session: Session<ScriptedHost>,
+    host: ScriptedHost,
+    mut control: DuplexStream,
+    killed: Arc<Notify>,
+    mut clock_moved: watch::Receiver<()>,
+) -> bool {
+    let mut buffer = [0; 4096];
+    loop {
+        session.step();
+        let said = session.output().to_vec();
+        let _ = control.write_all(&said).await;
+        session.written(said.len());
+        if session.is_over() {
+            return true;
+        }
+        let is_due = session.wake_at().is_some_and(|wake| wake <= World::now(&host));
+        tokio::select! {
+            biased;
+            () = killed.notified() => return false,
+            read = control.read(&mut buffer), if session.is_connected() => match read {
+                Ok(length @ 1..) => session.receive(&buffer[..length]),
+                _ => session.control_closed(),
+            },
+            () = yield_now(), if is_due => {}
+            _ = clock_moved.changed() => {}
+        }
+    }
+}
+
+impl Machine for ScriptedMachine {
+    fn remains(&self) -> &dyn Remains {
+        &self.host
+    }
+
+    fn own_identity(&self) -> Result<ProcessRef, SysError> {
+        Ok(NODE)
+    }
+
+    fn start_holder(&self, _: &RunId) -> Result<HolderProcess, SysError> {
+        let mut holders = self.holders.lock().unwrap();
+        let identity = ProcessRef { pid: 300 + i32::try_from(holders.len()).unwrap(), start_time: 1 };
+        let (host, killed) = (self.host.seen_by(identity), Arc::new(Notify::new()));
+        holders.push((identity, Arc::clone(&killed)));
+        let (control, theirs) = tokio::io::duplex(1 << 16);
+        let session = Session::new(host.clone());
+        let task = tokio::spawn(hold(session, host.clone(), theirs, killed, self.clock_moved.subscribe()));
+        let mut ends_are_seen = self.ends_are_seen.subscribe();
+        let ended = Box::pin(async move {
+            let everything_is_undone = task.await.unwrap();
+            host.end(identity);
+            ends_are_seen.wait_for(|seen| *seen).await.unwrap();
+            everything_is_undone
+        });
+        Ok(HolderProcess { identity, control: Box::new(control), ended })
+    }
+
+    fn terminate(&self, _: ProcessRef) -> Result<(), SysError> {
+        Ok(())
+    }
+
+    fn inventory(&self, target: &HostTarget, _: &Asker) -> Result<Inventory, HostError> {
+        let HostTarget::Pid(pid) = target else { return Ok(Inventory::default()) };
+        if *pid == NODE.pid {
+            let protected = Protected { process: NODE, name: "node".into(), reason: "it is ours".into() };
+            return Ok(Inventory { protected: vec![protected], ..Inventory::default() });
+        }
+        let running = self.host.is_taken(*pid).then(|| instance(usize::try_from(pid - 1000).unwrap()));
+        Ok(Inventory { instances: running.into_iter().collect(), ..Inventory::default() })
+    }
+
+    fn processes_of_apps(&self, apps: &[String]) -> Result<BTreeSet<ProcessRef>, HostError> {
+        Ok(apps.iter().filter(|app| *app == "app").map(|_| instance(0).process).collect())
+    }
+
+    fn end_instance(&self, instance: &Instance) -> Result<Vec<Evidence>, FaultError> {
+        self.host.end(instance.process);
+        Ok(vec![Evidence::new("host", "it has ended")])
+    }
+
+    fn run_program<'a>(&'a self, argv: &'a [String]) -> BoxFuture<'a, Result<String, String>> {
+        Box::pin(async move { Ok(argv.join(" ")) })
+    }
+
+    /// Not at once: whoever else waits goes first.
+    fn apart(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            yield_now().await;
+            work();
+        })
+    }
+}
+
+/// A node and its machine, on a runtime with one thread.
+struct Stage {
+    node: LocalNode,
+    machine: Arc<ScriptedMachine>,
+}
+
+/// Who hears of injections.
+struct Ear {
+    sink: ReportSink,
+    heard: mpsc::UnboundedReceiver<InjectionReport>,
+}
+
+impl Ear {
+    fn new() -> Self {
+        let (tell, heard) = mpsc::unbounded_channel();
+        Self { sink: Arc::new(move |report| drop(tell.send(report))), heard }
+    }
+
+    async fn wait_for(&mut self, state: InjectionState) -> InjectionReport {
+        loop {
+            let report = timeout(PATIENCE, self.heard.recv()).await.expect("a report in time").unwrap();
+            if report.state == state {
+                return report;
+            }
+            assert!(!report.state.is_final(), "not {state} but {report:?}");
+        }
+    }
+
+    /// What was heard and not waited for, once everything has come to rest.
+    async fn rest(&mut self) -> Vec<InjectionReport> {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
+    }
+}
+
+impl Stage {
+    fn new(limits: Limits) -> Self {
+        let machine = Arc::new(ScriptedMachine {
+            host: ScriptedHost::new(),
+            holders: Mutex::default(),
+            clock_moved: watch::Sender::new(()),
+            ends_are_seen: watch::Sender::new(true),
+        });
+        (0..2).for_each(|number| machine.host.start(instance(number).process));
+        let config = LocalConfig { limits, ..LocalConfig::new("/state") };
+        Self { node: LocalNode::on(Arc::clone(&machine) as Arc<dyn Machine>, config), machine }
+    }
+
+    /// An order whose injections are proven active, and who hears of them.
+    async fn active(&self, order: &InjectOrder) -> Ear {
+        let mut ear = Ear::new();
+        self.node.inject(order.clone(), Arc::clone(&ear.sink)).await.unwrap();
+        for _ in &order.injections {
+            ear.wait_for(Active).await;
+        }
+        ear
+    }
+
+    async fn revert(&self, order: &InjectOrder) {
+        self.node.revert(&order.run, ids(order)).await;
+    }
+
+    async fn attach(&self, order: &InjectOrder) -> (Ear, Vec<InjectionId>) {
+        let ear = Ear::new();
+        let placed = ids(order).into_iter().map(|injection| Placed { injection, host: String::new() });
+        let held = self.node.attach(&order.run, placed.collect(), Arc::clone(&ear.sink)).await;
+        (ear, held)
+    }
+}
+
+fn ids(order: &InjectOrder) -> Vec<InjectionId> {
+    order.injections.iter().map(|plan| plan.id.clone()).collect()
+}
+
+/// An order for two targets, as two orders.
+fn order_in_parts() -> [InjectOrder; 2] {
+    let both = order(2);
+    [0, 1].map(|number| InjectOrder { injections: vec![both.injections[number].clone()], ..both.clone() })
+}
+
+/// Runs a test on one thread.
+fn play(limits: Limits, test: impl AsyncFnOnce(Stage)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { test(Stage::new(limits)).await });
+}
+
+#[test]
+fn the_node_says_what_it_holds_and_in_which_state() {
+    play(Limits::default(), async |stage: Stage| {
+        let order = order(2);
+        let mut ear = stage.active(&order).await;
+        let of = |number: usize, state| (order.run.clone(), ids(&order)[number].clone(), state);
+        assert_eq!(stage.node.open(), [of(0, Active), of(1, Active)]);
+        stage.node.revert(&order.run, vec![ids(&order)[0].clone()]).await;
+        ear.wait_for(Reverted).await;
+        assert_eq!(stage.node.open(), [of(1, Active)]);
+        stage.revert(&order).await;
+        ear.wait_for(Reverted).await;
+        assert_eq!(stage.node.open(), []);
+    });
+}
+
+#[test]
+fn a_killed_fault_process_is_cleared_up_after_from_its_record() {
+    play(Limits::default(), async |stage: Stage| {
+        let order = order(1);
+        let mut ear = stage.active(&order).await;
+        stage.machine.kill(0);
+        assert!(ear.wait_for(Reverted).await.error.unwrap().contains("before its time"));
+        assert!(stage.machine.host.record(&ids(&order)[0]).is_none());
+        assert_eq!(stage.node.open(), []);
+    });
+}
+
+#[test]
+fn an_undo_that_failed_is_tried_again_when_it_is_asked_for_and_a_proven_one_never() {
+    play(Limits::default(), async |stage: Stage| {
+        let (order, host) = (order(1), &stage.machine.host);
+        let id = &ids(&order)[0];
+        // Nine times in the fault process, once more from the record.
+        host.script(id, Script { undo_fails: 10, ..Script::default() });
+        let mut ear = stage.active(&order).await;
+        stage.revert(&order).await;
+        while stage.node.open() != [(order.run.clone(), id.clone(), RevertFailed)] {
+            stage.machine.pass(PAUSE);
+            yield_now().await;
+        }
+        ear.wait_for(RevertFailed).await;
+        stage.revert(&order).await;
+        ear.wait_for(RevertFailed).await;
+        assert!(host.record(id).is_some() && host.acts(id));
+        stage.revert(&order).await;
+        stage.revert(&order).await;
+        let reverted = ear.wait_for(Reverted).await;
+        assert!(reverted.error.is_none() && !reverted.evidence.is_empty(), "{reverted:?}");
+        assert!(host.record(id).is_none() && !host.acts(id));
+        host.done();
+        stage.revert(&order).await;
+        assert_eq!(ear.rest().await, []);
+        assert_eq!((host.done(), stage.node.open()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn an_undo_that_failed_and_was_done_by_another_hand_is_told_as_undone() {
+    play(Limits::default(), async |stage: Stage| {
+        let (order, host) = (order(1), &stage.machine.host);
+        host.script(&ids(&order)[0], Script { undo_fails: 9, ..Script::default() });
+        let mut ear = stage.active(&order).await;
+        stage.revert(&order).await;
+        while stage.node.open()[0].2 != RevertFailed {
+            stage.machine.pass(PAUSE);
+            yield_now().await;
+        }
+        ear.wait_for(RevertFailed).await;
+        ear.rest().await;
+        stage.machine.pass(PAUSE);
+        sweep::recover_on(host, true).unwrap();
+        stage.revert(&order).await;
+        ear.wait_for(Reverted).await;
+    });
+}
+
+#[test]
+fn who_takes_up_a_run_hears_of_it_instead_of_whoever_did_before() {
+    play(Limits::default(), async |stage: Stage| {
+        let order = order(1);
+        let mut former = stage.active(&order).await;
+        let (mut ear, held) = stage.attach(&order).await;
+        assert_eq!(held, ids(&order));
+        stage.revert(&order).await;
+        ear.wait_for(Reverted).await;
+        assert_eq!(former.rest().await, []);
+    });
+}
+
+#[test]
+fn who_takes_up_a_run_is_told_the_ends_that_it_missed() {
+    play(Limits::default(), async |stage: Stage| {
+        let order = order(1);
+        let mut former = stage.active(&order).await;
+        stage.revert(&order).await;
+        let end = former.wait_for(Reverted).await;
+        let (mut ear, held) = stage.attach(&order).await;
+        assert_eq!(held, []);
+        assert_eq!(ear.rest().await, [end]);
+    });
+}
+
+#[test]
+fn what_another_process_ordered_is_ended_and_told_and_what_nobody_knows_was_never_applied() {
+    play(Limits::default(), async |stage: Stage| {
+        let (order, host) = (order(2), &stage.machine.host);
+        let plan = &order.injections[0];
+        host.keep(UndoRecord::new(&order.run, plan, order.owner, HOLDER, UndoData::Nothing, 0));
+        let (mut ear, held) = stage.attach(&order).await;
+        assert_eq!(held, []);
+        let ends = [ear.wait_for(Reverted).await, ear.wait_for(Reverted).await];
+        assert_eq!(host.done(), ["end 200", "undo run-0", "remove run-0"]);
+        assert_eq!(ends[1].evidence[0].observed, "none: never applied, or proven undone");
+        assert_eq!(stage.node.open(), []);
+    });
+}
+
+#[test]
+fn an_order_that_follows_the_end_of_the_one_before_keeps_its_fault_process() {
+    play(Limits::default(), async |stage: Stage| {
+        let [first, second] = order_in_parts();
+        stage.machine.ends_are_seen.send_replace(false);
+        let mut ear = stage.active(&first).await;
+        stage.revert(&first).await;
+        ear.wait_for(Reverted).await;
+        ear.rest().await;
+        let mut ear = stage.active(&second).await;
+        assert_eq!(stage.machine.holders().len(), 2);
+        // Only now the node sees that the first fault process has ended.
+        stage.machine.ends_are_seen.send_replace(true);
+        ear.rest().await;
+        stage.revert(&second).await;
+        ear.wait_for(Reverted).await;
+    });
+}
+
+#[test]
+fn two_orders_of_one_run_at_the_same_time_have_one_fault_process() {
+    play(Limits::default(), async |stage: Stage| {
+        let (both, [first, second]) = (order(2), order_in_parts());
+        let (mut one, mut other) = tokio::join!(stage.active(&first), stage.active(&second));
+        stage.node.release(&both.run).await;
+        one.rest().await;
+        let running = |(process, _): &(ProcessRef, _)| stage.machine.host.is_running(*process);
+        assert_eq!(stage.machine.holders().iter().filter(|holder| running(holder)).count(), 1);
+        stage.revert(&both).await;
+        one.wait_for(Reverted).await;
+        other.wait_for(Reverted).await;
+    });
+}
+
+#[test]
+fn only_the_apps_of_the_configuration_are_hit_whatever_an_order_calls_them() {
+    let limits = Limits { apps: Some(vec!["app".into(), "other".into()]), ..Limits::default() };
+    play(limits, async |stage: Stage| {
+        stage.active(&order(1)).await;
+        let refused = stage.node.inject(order(2), Ear::new().sink).await.unwrap_err().to_string();
+        assert!(refused.ends_with("process 1001 of app/1001 is of no app that may be hit here (app, other)"));
+        let mut gone = order(1);
+        gone.injections[0].id = InjectionId("run-9".into());
+        gone.injections[0].instance.process.pid = 9999;
+        gone.injections[0].instance.processes.clear();
+        let mut ear = Ear::new();
+        stage.node.inject(gone, Arc::clone(&ear.sink)).await.unwrap();
+        ear.wait_for(TargetGone).await;
+    });
+}
+
+#[test]
+fn only_the_commands_of_the_configuration_are_run() {
+    let commands = [("restart-db".to_owned(), vec!["systemctl".to_owned(), "restart".to_owned()])].into();
+    play(Limits { commands, ..Limits::default() }, async |stage: Stage| {
+        assert_eq!(stage.node.run_command("restart-db").await.unwrap(), "systemctl restart");
+        let refused = stage.node.run_command("rm").await.unwrap_err();
+        assert!(refused.contains("\"rm\"") && refused.contains("restart-db"), "{refused}");
+        let action = |name: &str| NodeAction::Command { host: String::new(), name: name.to_owned() };
+        assert_eq!(stage.node.act(&action("restart-db")).await.unwrap()[0].observed, "systemctl restart");
+        assert!(stage.node.act(&action("rm")).await.is_err());
+    });
+}
+
+#[test]
+fn only_what_somebody_starts_again_and_nobody_protects_is_restarted() {
+    play(Limits::default(), async |stage: Stage| {
+        let restart = async |instance: &Instance| {
+            stage.node.act(&NodeAction::Restart(Box::new(instance.clone()))).await.map_err(|e| e.to_string())
+        };
+        let mut unmanaged = instance(0);
+        unmanaged.managed = false;
+        assert!(restart(&unmanaged).await.unwrap_err().contains("nobody would start"));
+        let mut protected = instance(0);
+        protected.process = NODE;
+        assert!(restart(&protected).await.unwrap_err().contains("it is ours"));
+        assert!(stage.machine.host.is_running(instance(0).process));
+        assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended");
+        assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended already");
+    });
+}
