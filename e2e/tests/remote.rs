@@ -377,6 +377,7 @@ fn an_agent_speaks_tls_and_trusts_only_the_authority_that_it_was_told() {
     wait_for("the server", || terminal.run(&["health"]).code == Some(0));
     let token = agent.file("token", &terminal.token(HOST, "agent"));
     let options = ["agent", "--server", &url, "--name", HOST, "--token-file", &token];
+    // Without the authority it never gets in, however long it tries.
     let mut stranger = agent.start(&options);
     let _agent = {
         let other = Terminal::new();
@@ -387,9 +388,10 @@ fn an_agent_speaks_tls_and_trusts_only_the_authority_that_it_was_told() {
         });
         (started, other)
     };
+    assert!(stranger.is_running(), "it tries again and again");
     stranger.signal(Signal::SIGTERM);
     let ended = stranger.end();
-    assert!(ended.errors.contains("certificate"), "{ended:?}");
+    assert!(!ended.errors.contains("connected"), "{ended:?}");
     let run = ["run", "--type", "process_pause", "--name", "far", "--duration", "1"];
     terminal.expect(0, &run);
 }

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The most bytes of a message to people about one defect, whatever the foreign bytes were.
-const MESSAGE_BYTES_MAX: usize = 2048;
+const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// What is written as JSON, as the store and the wire do, reads back as the same value.
 fn survives_json<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {

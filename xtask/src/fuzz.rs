@@ -28,8 +28,8 @@ const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-cov
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 /// The largest input that is made, in bytes.
 const INPUT_BYTES_MAX: usize = 16 * 1024;
-/// An input that takes longer is a finding.
-const INPUT_LIMIT: Duration = Duration::from_secs(5);
+/// An input that takes longer is a finding, on a machine that has other work too.
+const INPUT_LIMIT: Duration = Duration::from_secs(10);
 /// Memory beyond which an input is a finding.
 const MEMORY_MIB_MAX: usize = 1024;
 /// Shortest and longest word of the seeds that becomes part of the dictionary.
@@ -42,10 +42,10 @@ const COMPILERS: [&str; 3] = ["c++", "g++", "clang++"];
 pub(crate) struct Arguments {
     /// How long to look, over all targets together; each has at least one second.
     #[arg(long, default_value_t = 30)]
-    seconds: u64,
+    pub(crate) seconds: u64,
     /// Only this target.
     #[arg(long, value_name = "NAME")]
-    target: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// Where things are.
@@ -56,9 +56,14 @@ struct Folders {
     work: PathBuf,
 }
 
+/// There is a compiler for libFuzzer.
+pub(crate) fn can_run() -> bool {
+    std::env::var_os("CXX").is_some() || COMPILERS.iter().any(|name| has_program(name))
+}
+
 /// Runs the verb; false when a promise was broken or nothing could be run.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    if std::env::var_os("CXX").is_none() && !COMPILERS.iter().any(|name| has_program(name)) {
+    if !can_run() {
         println!("fuzz: libFuzzer is C++, and there is no compiler for it ({})", COMPILERS.join(", "));
         println!(
             "to install one, as root: apt-get install g++; the kept inputs run without: cargo test -p fuzz"

@@ -30,6 +30,10 @@ const TOOLS: &[Tool] = &[
     Tool { program: "strace", package: "strace", purpose: "kills at the n-th system call" },
     Tool { program: "jq", package: "jq", purpose: "the examples of the README" },
     Tool { program: "curl", package: "curl", purpose: "the examples of the README" },
+    Tool { program: "psql", package: "postgresql", purpose: "the store's tests start a real server" },
+    Tool { program: "openssl", package: "openssl", purpose: "certificates of that server" },
+    Tool { program: "sqlite3", package: "sqlite3", purpose: "changes a byte behind the store's back" },
+    Tool { program: "g++", package: "g++", purpose: "builds libFuzzer" },
 ];
 
 /// Runs the verb; false when something is still missing.

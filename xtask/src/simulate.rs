@@ -13,7 +13,7 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_hours(24);
 
 /// Arguments of `cargo xtask simulate`.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Arguments {
     /// How many seeds are played.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]

@@ -3,7 +3,8 @@
 //! Owns everything that changes this host and the way back. A fault is made by a small process of its own
 //! ([`holder`]) from one file per fault ([`faults`]), written down before it is made ([`undo`]), held as a lease, and
 //! undone by that process, by the node that started it ([`local`]), by the next start ([`sweep`]), or by the kernel.
-//! Nothing outside of [`sys`] holds unsafe code.
+//! [`link`] puts the node at the end of a link to a server, in the same process or over a WebSocket; [`lock`] keeps the
+//! state folder for one owner. Nothing outside of [`sys`] holds unsafe code.
 
 pub mod doctor;
 pub mod faults;

@@ -24,6 +24,8 @@ use crate::signals::{Signal, Signals};
 use live::Live;
 use view::View;
 
+/// How long the answer to a stop may be behind the last event of its run.
+const STOP_ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Time between two drawings of the live view.
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
 
@@ -122,8 +124,19 @@ struct Watch<'w> {
 }
 
 impl Watch<'_> {
-    /// The stream goes on by itself after a broken connection, and ends with the run.
+    /// Watches, then hears how the stop went that was asked for, which the last event may overtake.
     async fn until_finished(&mut self, run: &RunId, signals: &mut Signals) -> Result<(), ClientError> {
+        let watched = self.until_last_event(run, signals).await;
+        if self.stopping.is_some()
+            && let Ok(stopped) = tokio::time::timeout(STOP_ANSWER_WITHIN, ended(&mut self.stopping)).await
+        {
+            self.stopped(stopped);
+        }
+        watched
+    }
+
+    /// The stream goes on by itself after a broken connection, and ends with the run.
+    async fn until_last_event(&mut self, run: &RunId, signals: &mut Signals) -> Result<(), ClientError> {
         let query = EventsQuery { after: Some(0), run: Some(run.clone()), ..EventsQuery::default() };
         let mut events = Box::pin(self.client.events(query));
         let mut redraw = tokio::time::interval(REDRAW_EVERY);

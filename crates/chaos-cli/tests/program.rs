@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Verbs of this build, as the help must list them.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 25] = [
     "run",
     "create",
     "list",
     "status",
     "stop",
     "delete",
+    "lever",
+    "approve",
     "health",
     "report",
+    "incident",
+    "audit",
+    "token",
+    "store",
     "validate",
     "init",
     "faults",
@@ -24,6 +30,7 @@ const VERBS: [&str; 18] = [
     "config",
     "demo",
     "serve",
+    "agent",
     "completions",
 ];
 
@@ -185,7 +192,7 @@ fn validate_says_of_each_document_whether_it_is_good() {
         ended.out,
         "two.yaml: ok: default/host-pod-kill, pod_kill\n\
          two.yaml: document 2: spec.durration: unknown field \"durration\"; expected one of hypothesis, target, faults, \
-         duration, baseline, probes, safety, recovery; did you mean \"duration\"?\n"
+         duration, ramp, revert, baseline, probes, safety, recovery; did you mean \"duration\"?\n"
     );
     let json: serde_json::Value =
         serde_json::from_str(&home.run(&["validate", "two.yaml", "--output", "json"]).out).expect("JSON");

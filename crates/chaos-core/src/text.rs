@@ -1,6 +1,6 @@
 //! Small helpers for messages to people.
 //!
-//! Owns the search for the nearest known name. It never decides what is known.
+//! Owns the search for the nearest known name, and how foreign text is cut. It never decides what is known.
 
 /// A name that starts with what was given is near from this length on.
 const PREFIX_MIN: usize = 3;
@@ -20,9 +20,23 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// At most so many characters of a text that somebody else wrote; `…` where there was more.
+pub fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_text_is_cut_between_characters() {
+        assert_eq!(shortened("größer", 6), "größer");
+        assert_eq!(shortened("größer", 3), "grö…");
+    }
 
     #[test]
     fn the_nearest_name_is_offered_only_when_it_is_near() {

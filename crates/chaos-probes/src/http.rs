@@ -136,10 +136,10 @@ impl Expectation {
         }
         for (name, wanted) in &self.headers {
             match headers.get_all(name).iter().next() {
-                None => return Err(format!("header {name} is missing")),
+                None => return Err(format!("header {} is missing", shortened(name.as_str()))),
                 Some(_) if headers.get_all(name).iter().any(|value| value == wanted) => {}
                 // Neither value is said: a header may hold a session or a token.
-                Some(_) => return Err(format!("header {name} has another value")),
+                Some(_) => return Err(format!("header {} has another value", shortened(name.as_str()))),
             }
         }
         let value = self.body_objection(body)?;
@@ -176,7 +176,7 @@ impl JsonExpectation {
             };
         };
         let path = JsonPath::parse(text).map_err(|error| format!("not a JSON path: {error}"))?;
-        Ok(Some(Self { text: text.clone(), path, equals: body.equals.clone() }))
+        Ok(Some(Self { text: shortened(text), path, equals: body.equals.clone() }))
     }
 
     /// The number it selects, if it is one; or why this is not as expected. Several nodes are compared as an array.
@@ -222,10 +222,10 @@ fn same(a: &Value, b: &Value) -> bool {
 fn header_map<'h>(headers: impl IntoIterator<Item = (&'h String, &'h String)>) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let key =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("not a header name: {name:?}"))?;
+        let key = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("not a header name: {:?}", shortened(name)))?;
         let mut value = HeaderValue::from_str(value)
-            .map_err(|_| format!("the value of header {name} has characters it can't have"))?;
+            .map_err(|_| format!("the value of header {} has characters it can't have", shortened(name)))?;
         value.set_sensitive(true);
         map.insert(key, value);
     }
@@ -288,5 +288,18 @@ mod tests {
         headers.insert("not a name".into(), String::new());
         assert!(header_map(&headers).is_err());
         assert!(objection(serde_json::json!({ "body": { "jsonPath": "$[" } }), 200, "").is_err());
+    }
+
+    #[test]
+    fn an_expectation_of_any_length_is_quoted_briefly() {
+        let long = "k".repeat(10_000);
+        for expect in [
+            serde_json::json!({ "body": { "jsonPath": format!("$.{long}") } }),
+            serde_json::json!({ "headers": { &long: "x" } }),
+            serde_json::json!({ "headers": { format!(" {long}"): "x" } }),
+        ] {
+            let problem = objection(expect, 200, "{}").expect_err("neither is there");
+            assert!(problem.len() < 1000, "{} bytes", problem.len());
+        }
     }
 }

@@ -57,8 +57,8 @@ fn output(program: &str, arguments: &[&str]) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {program} says"))
 }
 
-/// Rules and elements in words. In our own table chains, sets and the table itself are nothing, and a rule that looks
-/// into empty sets only is inert; elsewhere everything counts.
+/// Rules and elements in words. In our own table chains, sets and the table itself are nothing, and a rule is inert
+/// whose set of victims, whose elements expire, is empty; elsewhere everything counts.
 fn rules_of(ruleset: &Value) -> Vec<(Kind, String)> {
     let things: Vec<(&str, &Value)> = ruleset
         .get("nftables")
@@ -67,9 +67,14 @@ fn rules_of(ruleset: &Value) -> Vec<(Kind, String)> {
         .flatten()
         .filter_map(|entry| entry.as_object()?.iter().next().map(|(kind, thing)| (kind.as_str(), thing)))
         .collect();
-    let mut live = BTreeSet::new();
+    let (mut live, mut lasting) = (BTreeSet::new(), BTreeSet::new());
     let mut found = Vec::new();
     for (_, set) in things.iter().filter(|(kind, thing)| matches!(*kind, "set" | "map") && is_ours(thing)) {
+        // Peers and ports that rules compare with: they name no victim.
+        if !set.get("flags").is_some_and(|flags| flags.to_string().contains("timeout")) {
+            lasting.insert(text(set, "name"));
+            continue;
+        }
         let elements = set.get("elem").and_then(Value::as_array).map_or(0, Vec::len);
         if elements > 0 {
             let name = text(set, "name");
@@ -86,6 +91,7 @@ fn rules_of(ruleset: &Value) -> Vec<(Kind, String)> {
         } else if kind == "rule" {
             let mut sets = Vec::new();
             sets_in(thing, &mut sets);
+            sets.retain(|set| !lasting.contains(set));
             let inert = !sets.is_empty() && sets.iter().any(|set| !live.contains(set));
             let state = if inert { Kind::InertRule } else { Kind::Rule };
             found.push((state, format!("our rule {}", without_counts(thing))));
@@ -137,8 +143,10 @@ mod tests {
             { "metainfo": { "version": "1" } },
             { "table": { "family": "inet", "name": "chaos", "handle": 1 } },
             { "chain": { "family": "inet", "table": "chaos", "name": "in" } },
-            { "set": { "family": "inet", "table": "chaos", "name": "a", "elem": elements } },
+            { "set": { "family": "inet", "table": "chaos", "name": "a", "flags": ["timeout"], "elem": elements } },
+            { "set": { "family": "inet", "table": "chaos", "name": "peers", "flags": ["interval"], "elem": ["::1"] } },
             { "rule": { "family": "inet", "table": "chaos", "expr": [
+                { "match": { "op": "in", "left": {}, "right": "@peers" } },
                 { "match": { "op": "in", "left": {}, "right": "@a" } }, { "drop": null } ] } },
         ]});
         let kinds: Vec<Kind> = rules_of(&ruleset).into_iter().map(|(kind, _)| kind).collect();

@@ -318,6 +318,9 @@ pub(super) fn undo_from_record(record: &NetworkUndo) -> Result<Vec<Evidence>, Fa
     let network = Network::open(namespace)?;
     let mut nft = network.nft.borrow_mut();
     nft.remove(&name)?;
+    // Where its elements have expired nothing is known to be its own any more; rules that nobody has an element for drop
+    // nothing, and go too. What can't be removed does no harm.
+    let _ = nft.remove_inert(None);
     record.cgroup.as_ref().map_or(Ok(()), identity::release)?;
     prove_absent(nft.read(&name)?.elements.len(), record)
 }

@@ -10,12 +10,15 @@ use crate::port::{Evidence, InjectOrder, InjectionReport, NodeAction, NodeError}
 use crate::run::{InjectionId, RunId};
 use crate::spec::Target;
 use crate::target::Inventory;
+use crate::text::shortened;
 
 /// The largest frame, in bytes.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Injections in one [`ServerFrame::Inject`]: an order of more is sent in parts, so that a request to undo never waits
 /// behind a long frame.
 pub const ORDER_CHUNK: usize = 256;
+/// The longest reason why bytes are no frame.
+const REASON_CHARS_MAX: usize = 300;
 /// The most entries of a frame that takes up others.
 const JOINED_MAX: usize = 1024;
 
@@ -226,7 +229,10 @@ fn encode(frame: &impl Serialize) -> Result<Vec<u8>, FrameError> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     within_bound(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| FrameError::Unreadable { reason: error.to_string() })
+    serde_json::from_slice(bytes).map_err(|error| {
+        // It may repeat what it could not read.
+        FrameError::Unreadable { reason: shortened(&error.to_string(), REASON_CHARS_MAX) }
+    })
 }
 
 fn within_bound(bytes: &[u8]) -> Result<(), FrameError> {
@@ -292,6 +298,9 @@ mod tests {
             let error = AgentFrame::decode(bytes).expect_err("no frame");
             assert!(matches!(error, FrameError::Unreadable { .. }), "{error}");
         }
+        let foreign = format!("\"{}\"", "k".repeat(100_000));
+        let error = AgentFrame::decode(foreign.as_bytes()).expect_err("no frame").to_string();
+        assert!(error.contains("unknown variant") && error.len() < 1000, "{} bytes", error.len());
         let large = vec![b' '; FRAME_BYTES_MAX + 1];
         assert_eq!(ServerFrame::decode(&large), Err(FrameError::TooLarge { bytes: large.len() }));
         let reason = "x".repeat(FRAME_BYTES_MAX);

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::text::nearest;
+use crate::text::{nearest, shortened};
 
 /// One defect of a document: its path, the value, what was expected, the nearest known name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -25,6 +25,8 @@ pub struct DocumentError {
 
 /// Values are cut to this many characters in messages.
 const VALUE_CHARS_MAX: usize = 80;
+/// So are paths and problems, which may hold a foreign name.
+const TEXT_CHARS_MAX: usize = 300;
 
 impl std::error::Error for DocumentError {}
 
@@ -55,16 +57,16 @@ impl DocumentError {
     pub(crate) fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             document: 0,
-            path: path.into(),
+            path: shortened(&path.into(), TEXT_CHARS_MAX),
             value: None,
-            problem: problem.into(),
+            problem: shortened(&problem.into(), TEXT_CHARS_MAX),
             expected: None,
             nearest: None,
         }
     }
 
     pub(crate) fn value(mut self, value: impl fmt::Display) -> Self {
-        self.value = Some(shorten(&value.to_string()).into());
+        self.value = Some(shortened(&value.to_string(), VALUE_CHARS_MAX).into());
         self
     }
 
@@ -90,12 +92,14 @@ impl DocumentError {
         }
         if let Some((problem, expected)) = split_expected(message) {
             let mut error = Self::at(path, problem).expected(expected);
-            error.value = at_path(root, path).map(|value| shorten(&value.to_string()).into());
+            error.value =
+                at_path(root, path).map(|value| shortened(&value.to_string(), VALUE_CHARS_MAX).into());
             return error;
         }
         let mut error = Self::at(path, message);
-        error.value =
-            at_path(root, path).filter(|v| !v.is_object()).map(|value| shorten(&value.to_string()).into());
+        error.value = at_path(root, path)
+            .filter(|v| !v.is_object())
+            .map(|value| shortened(&value.to_string(), VALUE_CHARS_MAX).into());
         error
     }
 }
@@ -113,7 +117,8 @@ fn unknown_name(path: &str, message: &str, root: &serde_json::Value) -> Option<D
     };
     let is_key = what == "field" || at_path(root, &path).is_some_and(|value| value.get(given).is_some());
     let path = if is_key { join(&path, given) } else { path };
-    let mut error = DocumentError::at(path, format!("unknown {what} {given:?}"));
+    let mut error =
+        DocumentError::at(path, format!("unknown {what} {:?}", shortened(given, VALUE_CHARS_MAX)));
     error.nearest = nearest(given, known.iter().copied()).map(Into::into);
     Some(match known.as_slice() {
         [] => error,
@@ -149,11 +154,4 @@ fn at_path<'v>(root: &'v serde_json::Value, path: &str) -> Option<&'v serde_json
         }
     }
     Some(value)
-}
-
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= VALUE_CHARS_MAX {
-        return text.to_owned();
-    }
-    text.chars().take(VALUE_CHARS_MAX).chain(['…']).collect()
 }

@@ -227,6 +227,17 @@ spec:
     }
 
     #[test]
+    fn a_foreign_name_of_any_length_is_answered_briefly() {
+        let name = "k".repeat(100_000);
+        for text in
+            [edited("kind: Experiment", &format!("kind: {name}")), edited("pod_kill", &format!("? {name}"))]
+        {
+            let text = error(&text);
+            assert!(text.contains("unknown") && text.len() < 1000, "{} bytes", text.len());
+        }
+    }
+
+    #[test]
     fn a_key_that_stands_twice_is_refused() {
         let text = error(&edited("select: 50%", "select: 50%, select: 10%"));
         assert!(text.contains("duplicate"), "{text}");

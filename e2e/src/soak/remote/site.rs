@@ -78,7 +78,8 @@ impl Site {
     /// Starts the agent, which need not find its server.
     pub(super) fn dial(&self) -> Result<Part> {
         let mut agent = chaos(&self.chaos, &self.agent_state);
-        agent.args(["agent", "--quiet", "--name", HOST, "--server"]).arg(self.wire.address().to_string());
+        let server = format!("http://{}", self.wire.address());
+        agent.args(["agent", "--quiet", "--name", HOST, "--server", &server]);
         let agent = agent.arg("--token-file").arg(&self.token).spawn();
         agent.context("starting chaos agent").map(Part)
     }

@@ -173,6 +173,7 @@ fn those_that_come_and_go_at_the_same_time_lose_nothing_and_leave_nothing() {
     }
     let pair = Pair::new();
     let _listener = pair.victim.listen("0.0.0.0:7001");
+    let started = Instant::now();
     let stays = install(&mut pair.victim.socket(), &listens("stays", &[7001]), LONG);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -182,7 +183,12 @@ fn those_that_come_and_go_at_the_same_time_lose_nothing_and_leave_nothing() {
         }
         let mut socket = pair.victim.socket();
         while done.load(Ordering::Relaxed) < 180 {
-            assert!(socket.live_marks(&stays).unwrap() > 0 && socket.list_rules().unwrap().serve(&stays));
+            let (marks, rules) = (socket.live_marks(&stays).unwrap(), socket.list_rules().unwrap());
+            assert!(
+                marks == 1 && rules.serve(&stays),
+                "{marks} marks, {rules:?} after {:?}",
+                started.elapsed()
+            );
             std::thread::yield_now();
         }
     });

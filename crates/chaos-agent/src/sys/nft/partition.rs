@@ -289,7 +289,7 @@ impl NftSocket {
         if places.len() == marks.len() {
             return Ok(marks.iter().filter_map(|mark| places.remove(mark)).collect());
         }
-        let rules = self.list_rules()?;
+        let rules = self.rules_now()?;
         for slot in 0..SLOTS_MAX {
             let left: Vec<(u16, &Mark)> =
                 marks.iter().filter(|mark| !places.contains_key(mark)).map(|mark| (slot, mark)).collect();

@@ -133,6 +133,19 @@ impl NftSocket {
         in_namespace(namespace, Self::open)?
     }
 
+    /// Returns when no change of the rule set is half made. The kernel counts the generation on before it takes away
+    /// what a change removes, and a listing that falls in between leaves things out without saying so. A batch of
+    /// nothing has to wait for its turn, changes nothing, and is done when it is sent.
+    pub(super) fn wait_for_changes(&mut self) -> Result<(), NftError> {
+        let mut writer = Writer::default();
+        for kind in [BATCH_BEGIN, BATCH_END] {
+            writer.message(batch_head(kind), |_| {});
+        }
+        writer.number_from(self.sequence);
+        self.sequence = self.sequence.wrapping_add(2);
+        self.send(writer.bytes(), "wait for changes of the rule set")
+    }
+
     /// Sends a batch and waits until every message of it is acknowledged.
     pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), NftError> {
         let opening = self.sequence;

@@ -111,6 +111,10 @@ impl NftSocket {
     /// # Errors
     /// [`NftError`].
     pub fn read(&mut self, name: &InjectionName) -> Result<Reading, NftError> {
+        self.undisturbed("read a partition", |socket| socket.read_once(name))
+    }
+
+    fn read_once(&mut self, name: &InjectionName) -> Result<Reading, NftError> {
         let mut reading = Reading::default();
         for (_, found) in self.groups(None)? {
             let mut is_here = false;
@@ -137,13 +141,15 @@ impl NftSocket {
     /// # Errors
     /// [`NftError`].
     pub fn list(&mut self) -> Result<BTreeSet<InjectionName>, NftError> {
-        let mut names = BTreeSet::new();
-        for (_, found) in self.groups(None)? {
-            for set in &found.sets {
-                names.extend(self.elements_of(set)?.into_iter().filter_map(|element| element.owner));
+        self.undisturbed("list partitions", |socket| {
+            let mut names = BTreeSet::new();
+            for (_, found) in socket.groups(None)? {
+                for set in &found.sets {
+                    names.extend(socket.elements_of(set)?.into_iter().filter_map(|element| element.owner));
+                }
             }
-        }
-        Ok(names)
+            Ok(names)
+        })
     }
 
     /// Removes everything under a name in one atomic batch, whoever made it, and the rules that nobody needs then. The
@@ -235,6 +241,7 @@ impl NftSocket {
         let mut refusals = 0;
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let generation = self.generation()?;
+            self.wait_for_changes()?;
             let mut batch = Batch::for_generation(generation);
             let outcome = decide(self, &mut batch)?;
             if batch.is_empty() {
@@ -251,11 +258,28 @@ impl NftSocket {
         Err(NftError::Contended { attempted, attempts: CHANGE_ATTEMPTS_MAX })
     }
 
+    /// Reads until nobody has changed the rule set meanwhile.
+    fn undisturbed<T>(
+        &mut self,
+        attempted: &'static str,
+        mut read: impl FnMut(&mut Self) -> Result<T, NftError>,
+    ) -> Result<T, NftError> {
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let generation = self.generation()?;
+            self.wait_for_changes()?;
+            let found = read(self)?;
+            if self.generation()? == generation {
+                return Ok(found);
+            }
+        }
+        Err(NftError::Contended { attempted, attempts: CHANGE_ATTEMPTS_MAX })
+    }
+
     /// Our groups, or those of one shape, by their rules and by the sets of their marks.
     fn groups(&mut self, shape: Option<&Shape>) -> Result<BTreeMap<Group, FoundGroup>, NftError> {
         let wanted = |group: &Group| shape.is_none_or(|shape| group.shape == *shape);
         let mut groups: BTreeMap<Group, FoundGroup> = BTreeMap::new();
-        for (group, rules) in self.list_rules()?.groups.into_iter().filter(|(group, _)| wanted(group)) {
+        for (group, rules) in self.rules_now()?.groups.into_iter().filter(|(group, _)| wanted(group)) {
             groups.entry(group).or_default().rules = rules;
         }
         for set in self.set_names()? {
@@ -273,6 +297,11 @@ impl NftSocket {
     /// # Errors
     /// [`NftError`].
     pub fn list_rules(&mut self) -> Result<Rules, NftError> {
+        self.undisturbed("list our rules", Self::rules_now)
+    }
+
+    /// The same, for a change that is only made when nobody has changed anything meanwhile.
+    pub(super) fn rules_now(&mut self) -> Result<Rules, NftError> {
         let mut rules = Rules::default();
         for rule in self.rules()? {
             if let RuleInTable::Ours(rule) = rule {
