@@ -44,6 +44,8 @@ use crate::{incidents, metrics, retention, routes, tls};
 
 /// Name of the journal below the state folder.
 pub(crate) const JOURNAL_FILE: &str = "journal.db";
+/// How long a start waits for the ends of runs that only this host had a part in.
+const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 /// Time between two looks whether the last run has left the engine.
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// The version that is told.
@@ -356,11 +358,16 @@ async fn bind(listen: &Listen, tls: Option<TlsAcceptor>) -> Result<Listener, Sta
 async fn take_up_runs_of_the_dead(app: &App) -> Result<(), StoreError> {
     let unfinished = app.store.unfinished().await?;
     app.agents.settle(unfinished.iter().map(|(header, _)| header.run.clone()).collect());
+    let mut taken_up = Vec::new();
     for (header, records) in unfinished {
         let run = header.run.clone();
         // A journal that can't be read is no reason not to start: the faults are undone by their own records.
         match app.engine.adopt(header, &records).await {
-            Ok(_) => tracing::warn!(%run, "a run of a process that died was taken up"),
+            Ok(snapshot) => {
+                tracing::warn!(%run, "a run of a process that died was taken up");
+                let is_here = snapshot.state.injections.iter().all(|one| one.instance.host.is_empty());
+                taken_up.extend(is_here.then_some(run));
+            }
             Err(error) => {
                 tracing::error!(%run, "{error}");
                 // Nobody drives it: what agents hold of it is undone.
@@ -368,6 +375,9 @@ async fn take_up_runs_of_the_dead(app: &App) -> Result<(), StoreError> {
             }
         }
     }
+    // What was held by this host alone was undone by the sweep: whoever asks first shall hear of its end.
+    let ends = taken_up.iter().map(|run| app.engine.finished(run));
+    let _ = timeout(CLOSED_WITHIN, futures_util::future::join_all(ends)).await;
     let lever = app.lever.now();
     if lever.engaged {
         let reason = format!("{} engaged the safety lever: {}", lever.actor, lever.reason);

@@ -2,11 +2,16 @@
 //!
 //! Owns the tables of what is struck. It hits only processes that it holds by descriptor.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::chance::Chance;
 use super::ledger::Ledger;
 use super::prey::{self, Prey, Role};
+
+/// How long the kernel may take to end what was killed.
+const DEAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// One kind of strike.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +70,21 @@ pub(super) fn strike(
     if living.iter().any(|prey| of.contains(&prey.role)) {
         living.retain(|prey| of.contains(&prey.role));
     }
-    let mut hit = Vec::new();
+    let (mut hit, mut killed) = (Vec::new(), Vec::new());
     while !living.is_empty() && hit.len() < count {
         let Prey { role, process } = living.swap_remove(chance.below(living.len()));
         // One that has ended in between was not killed by us.
         if process.send_signal(signal).is_ok() {
             if signal == libc::SIGKILL {
                 ledger.kill(label, role);
+                killed.push(process);
             }
             hit.push(format!("signal {signal} to {role}"));
         }
+    }
+    // Whoever looks next sees them dead.
+    for process in killed {
+        process.wait_exit(DEAD_WITHIN)?;
     }
     Ok(hit)
 }
