@@ -93,7 +93,7 @@ fn a_rule_that_looks_into_an_empty_set_is_told_but_does_not_matter() {
     e2e::in_a_room!();
     let scope = Scope::default();
     let before = settled(&scope);
-    let rules = "table inet chaos { set s { type ipv4_addr; }; chain c { type filter hook output priority 0; \
+    let rules = "table inet chaos { set s { type ipv4_addr; flags timeout; }; chain c { type filter hook output priority 0; \
                  ip daddr @s drop; }; }";
     assert!(std::process::Command::new("/usr/sbin/nft").arg(rules).status().expect("nft").success());
     let differences = diff(&before, &settled(&scope));

@@ -42,10 +42,10 @@ const COMPILERS: [&str; 3] = ["c++", "g++", "clang++"];
 pub(crate) struct Arguments {
     /// How long to look, over all targets together; each has at least one second.
     #[arg(long, default_value_t = 30)]
-    pub(crate) seconds: u64,
+    seconds: u64,
     /// Only this target.
     #[arg(long, value_name = "NAME")]
-    pub(crate) target: Option<String>,
+    target: Option<String>,
 }
 
 /// Where things are.
@@ -57,7 +57,7 @@ struct Folders {
 }
 
 /// There is a compiler for libFuzzer.
-pub(crate) fn can_run() -> bool {
+fn can_run() -> bool {
     std::env::var_os("CXX").is_some() || COMPILERS.iter().any(|name| has_program(name))
 }
 

@@ -13,20 +13,20 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_hours(24);
 
 /// Arguments of `cargo xtask simulate`.
-#[derive(Default, clap::Args)]
+#[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How many seeds are played.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
-    pub(crate) seeds: u64,
+    seeds: u64,
     /// The first of them.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub(crate) from: u64,
+    from: u64,
     /// A deliberately broken variant instead of the product.
     #[arg(long, value_name = "NAME")]
-    pub(crate) variant: Option<String>,
+    variant: Option<String>,
     /// Print every step.
     #[arg(long)]
-    pub(crate) trace: bool,
+    trace: bool,
 }
 
 /// Builds and plays; false when a promise did not hold.

@@ -36,13 +36,6 @@ pub(crate) struct Arguments {
     plant: Option<String>,
 }
 
-impl Arguments {
-    /// So many kills at random points.
-    pub(crate) fn kills(kills: u32) -> Self {
-        Self { kills, seed: None, steps: false, every: None, plant: None }
-    }
-}
-
 /// Runs the verb; false when anything was left behind.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let build = ["build", "--release", "-p", "chaos-cli", "-p", "e2e", "--bins"];

@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use self::libtest::LibtestReader;
 use crate::process::{self, Ending, Stream};
 use crate::workspace::{cargo, has_program};
-use crate::{fuzz, generate, setup, simulate, soak, tidy};
+use crate::{generate, setup, tidy};
 
 /// The limit of a step that compiles.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
@@ -27,8 +27,7 @@ const CHECK_LIMIT: Duration = Duration::from_mins(5);
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// For the work in between: no set-up, no clippy, no generated files, no cargo-deny, no end-to-end tests, no
-    /// simulation, soak or fuzzing.
+    /// For the work in between: no set-up, no clippy, no generated files, no cargo-deny, no end-to-end tests.
     #[arg(long)]
     fast: bool,
 }
@@ -99,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut tally = Tally::default();
     if arguments.fast {
         tally.skips.push(
-            "set-up, clippy, generated files, cargo-deny, end-to-end tests, simulation, soak, fuzzing: left out by --fast".to_owned(),
+            "set-up, clippy, generated files, cargo-deny, end-to-end tests: left out by --fast".to_owned(),
         );
     } else {
         tally.step("set-up", || {
@@ -124,40 +123,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     tally.cargo(&["build", "--workspace", "--bins"], BUILD_LIMIT);
     tests(arguments, &mut tally);
-    if !arguments.fast {
-        proofs(&mut tally);
-    }
     println!("== all: {:.1} s", start.elapsed().as_secs_f64());
     tally.print();
     // Everything else is out before the last line, whichever stream it went to.
     std::io::stderr().flush()?;
     println!("{}", tally.last_line());
     Ok(tally.failures.is_empty())
-}
-
-/// Seeds of the simulator that every run plays.
-const SEEDS: u64 = 20_000;
-/// Kills on the real kernel that every run makes.
-const KILLS: u32 = 100;
-/// Seconds that every run looks for inputs that break a reader.
-const FUZZ_SECONDS: u64 = 20;
-
-/// What is no single test: many seeds, many kills, many inputs.
-fn proofs(tally: &mut Tally) {
-    tally.step(&format!("simulate {SEEDS} seeds"), || {
-        let arguments = simulate::Arguments { seeds: SEEDS, ..simulate::Arguments::default() };
-        simulate::run(&arguments).map(|kept| passed_if(kept, "a promise does not hold"))
-    });
-    tally.step(&format!("soak {KILLS} kills"), || {
-        soak::run(&soak::Arguments::kills(KILLS)).map(|clean| passed_if(clean, "something was left behind"))
-    });
-    tally.step(&format!("fuzz {FUZZ_SECONDS} s"), || {
-        if !fuzz::can_run() {
-            return Ok(Step::Skipped("no C++ compiler for libFuzzer (apt-get install g++)".to_owned()));
-        }
-        let arguments = fuzz::Arguments { seconds: FUZZ_SECONDS, target: None };
-        fuzz::run(&arguments).map(|clean| passed_if(clean, "an input breaks a reader"))
-    });
 }
 
 fn passed_if(condition: bool, otherwise: &str) -> Step {

@@ -28,8 +28,9 @@ use crate::measure::{Measurement, SAMPLES_WAITING_MAX};
 use crate::preflight::resolve;
 use crate::watch::Watched;
 
-/// Events that are journalled together at most.
-const BATCH_MAX: usize = 64;
+/// Events that are journalled together at most. Only what waits already is: a thousand undos that are reported at once
+/// take a few commits, not one for each handful.
+const BATCH_MAX: usize = 1024;
 /// Records kept for the undo of a run whose journal is nearly full: a few for each instance that a node may have.
 const RECORDS_RESERVED: u64 = 50_000;
 /// How often a journal that can't be written is tried again once the run has ended.
