@@ -38,7 +38,7 @@ const WORD_BYTES: std::ops::RangeInclusive<usize> = 3..=40;
 const COMPILERS: [&str; 3] = ["c++", "g++", "clang++"];
 
 /// Arguments of `cargo xtask fuzz`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// How long to look, over all targets together; each has at least one second.
     #[arg(long, default_value_t = 30)]
@@ -46,6 +46,13 @@ pub(crate) struct Arguments {
     /// Only this target.
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+}
+
+impl Arguments {
+    /// All targets, so many seconds together.
+    pub(crate) fn seconds(seconds: u64) -> Self {
+        Self { seconds, ..Self::default() }
+    }
 }
 
 /// Where things are.
@@ -57,7 +64,7 @@ struct Folders {
 }
 
 /// There is a compiler for libFuzzer.
-fn can_run() -> bool {
+pub(crate) fn can_run() -> bool {
     std::env::var_os("CXX").is_some() || COMPILERS.iter().any(|name| has_program(name))
 }
 
@@ -81,6 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     for finding in &findings {
         println!("found: {finding}");
+    }
+    if !findings.is_empty() {
+        println!("to see one again, with its backtrace: RUST_BACKTRACE=1 cargo test -p fuzz");
     }
     println!("fuzz: {} targets, {} s each, {} findings", targets.len(), share.as_secs(), findings.len());
     Ok(findings.is_empty())
@@ -140,7 +150,8 @@ fn look(folders: &Folders, program: &Path, target: &str, share: Duration) -> Res
     std::fs::write(&dictionary, words(&seeds)?)
         .with_context(|| format!("writing {}", dictionary.display()))?;
     let mut command = Command::new(program);
-    command.current_dir(root()).env("CHAOS_FUZZ_TARGET", target).args([
+    // A backtrace would push the words of the panic out of the lines that are shown.
+    command.current_dir(root()).env("CHAOS_FUZZ_TARGET", target).env("RUST_BACKTRACE", "0").args([
         format!("-max_total_time={}", share.as_secs()),
         format!("-max_len={INPUT_BYTES_MAX}"),
         format!("-timeout={}", INPUT_LIMIT.as_secs()),

@@ -13,7 +13,7 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_hours(24);
 
 /// Arguments of `cargo xtask simulate`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// How many seeds are played.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
@@ -27,6 +27,13 @@ pub(crate) struct Arguments {
     /// Print every step.
     #[arg(long)]
     trace: bool,
+}
+
+impl Arguments {
+    /// So many seeds of the product, from the first.
+    pub(crate) fn seeds(seeds: u64) -> Self {
+        Self { seeds, ..Self::default() }
+    }
 }
 
 /// Builds and plays; false when a promise did not hold.

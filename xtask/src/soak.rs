@@ -16,8 +16,11 @@ const BUILD_LIMIT: Duration = Duration::from_mins(40);
 /// The limit of a soak: it is long for somebody who asks for thousands of kills.
 const SOAK_LIMIT: Duration = Duration::from_hours(6);
 
+/// The exit code of a soak that this machine has no rooms for.
+const NO_ROOM: i32 = 77;
+
 /// Arguments of `cargo xtask soak`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// How many kills at random points.
     #[arg(long, default_value_t = 200)]
@@ -36,13 +39,36 @@ pub(crate) struct Arguments {
     plant: Option<String>,
 }
 
-/// Runs the verb; false when anything was left behind.
+impl Arguments {
+    /// So many kills at random points.
+    pub(crate) fn kills(kills: u32) -> Self {
+        Self { kills, ..Self::default() }
+    }
+}
+
+/// How a soak ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Soaked {
+    /// Nothing was left.
+    Clean,
+    /// Something was, or it could not be built.
+    Left,
+    /// This machine lets nobody make rooms, which was said.
+    NoRoom,
+}
+
+/// Runs the verb; false when anything was left behind, or nothing could be tried.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    Ok(soak(arguments)? == Soaked::Clean)
+}
+
+/// Builds and soaks.
+pub(crate) fn soak(arguments: &Arguments) -> Result<Soaked> {
     let build = ["build", "--release", "-p", "chaos-cli", "-p", "e2e", "--bins"];
     let built = process::run(&mut cargo(&build), BUILD_LIMIT)?;
     if built != Ending::Success {
         println!("soak: cargo {} {built}", build.join(" "));
-        return Ok(false);
+        return Ok(Soaked::Left);
     }
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let mut soak = Command::new(folder.join("release/soak"));
@@ -59,5 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(plant) = &arguments.plant {
         soak.args(["--plant", plant]);
     }
-    Ok(process::run(&mut soak, SOAK_LIMIT)? == Ending::Success)
+    Ok(match process::run(&mut soak, SOAK_LIMIT)? {
+        Ending::Success => Soaked::Clean,
+        Ending::Failure(status) if status.code() == Some(NO_ROOM) => Soaked::NoRoom,
+        _ => Soaked::Left,
+    })
 }

@@ -14,8 +14,9 @@ use anyhow::{Result, bail};
 
 use self::libtest::LibtestReader;
 use crate::process::{self, Ending, Stream};
+use crate::soak::Soaked;
 use crate::workspace::{cargo, has_program};
-use crate::{generate, setup, tidy};
+use crate::{fuzz, generate, setup, simulate, soak, tidy};
 
 /// The limit of a step that compiles.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
@@ -24,10 +25,18 @@ const TESTS_LIMIT: Duration = Duration::from_mins(20);
 /// The limit of a step that only reads.
 const CHECK_LIMIT: Duration = Duration::from_mins(5);
 
+/// Seeds of the simulator that are played.
+const SEEDS: u64 = 20_000;
+/// Kills at random points on the real kernel.
+const KILLS: u32 = 100;
+/// How long the fuzz targets look together, in seconds.
+const FUZZ_SECONDS: u64 = 20;
+
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// For the work in between: no set-up, no clippy, no generated files, no cargo-deny, no end-to-end tests.
+    /// For the work in between: no set-up, no clippy, no generated files, no cargo-deny, no end-to-end tests, no
+    /// simulation, no soak, no fuzzing.
     #[arg(long)]
     fast: bool,
 }
@@ -98,7 +107,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut tally = Tally::default();
     if arguments.fast {
         tally.skips.push(
-            "set-up, clippy, generated files, cargo-deny, end-to-end tests: left out by --fast".to_owned(),
+            "set-up, clippy, generated files, cargo-deny, end-to-end tests, simulation, soak, fuzzing: left out \
+             by --fast"
+                .to_owned(),
         );
     } else {
         tally.step("set-up", || {
@@ -123,12 +134,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     tally.cargo(&["build", "--workspace", "--bins"], BUILD_LIMIT);
     tests(arguments, &mut tally);
+    if !arguments.fast {
+        proofs(&mut tally);
+    }
     println!("== all: {:.1} s", start.elapsed().as_secs_f64());
     tally.print();
     // Everything else is out before the last line, whichever stream it went to.
     std::io::stderr().flush()?;
     println!("{}", tally.last_line());
     Ok(tally.failures.is_empty())
+}
+
+/// That nothing is ever left broken: simulated, on the real kernel, and with inputs that nobody thought of.
+fn proofs(tally: &mut Tally) {
+    tally.step(&format!("simulation, {SEEDS} seeds"), || {
+        Ok(passed_if(simulate::run(&simulate::Arguments::seeds(SEEDS))?, "a promise did not hold"))
+    });
+    tally.step(&format!("soak, {KILLS} kills"), || {
+        Ok(match soak::soak(&soak::Arguments::kills(KILLS))? {
+            Soaked::Clean => Step::Passed,
+            Soaked::Left => Step::Failed("something was left behind".to_owned()),
+            Soaked::NoRoom => Step::Skipped("no namespaces can be made here".to_owned()),
+        })
+    });
+    tally.step(&format!("fuzzing, {FUZZ_SECONDS} s"), || {
+        if !fuzz::can_run() {
+            return Ok(Step::Skipped("libFuzzer needs a compiler for C++ (apt-get install g++)".to_owned()));
+        }
+        Ok(passed_if(fuzz::run(&fuzz::Arguments::seconds(FUZZ_SECONDS))?, "an input breaks a promise"))
+    });
 }
 
 fn passed_if(condition: bool, otherwise: &str) -> Step {

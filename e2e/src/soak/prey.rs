@@ -48,6 +48,13 @@ pub(super) struct Prey {
     pub(super) process: PidFd,
 }
 
+impl Prey {
+    /// Its number.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.identity().pid.cast_unsigned()
+    }
+}
+
 /// All of them, in this room.
 pub(super) fn all() -> Result<Vec<Prey>> {
     let spared = spared();

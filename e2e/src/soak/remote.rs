@@ -16,6 +16,7 @@ use self::site::Parts;
 use super::chance::Chance;
 use super::ledger::{Ledger, When};
 use super::owner::{self, Plan};
+use super::prey::{self, Prey, Role};
 use super::rounds::{self, END_WITHIN, KERNEL_LEASE, STRIKES_MAX};
 use super::{RECOVERED_WITHIN, SLACK, small, strikes};
 use crate::world::World;
@@ -57,7 +58,7 @@ pub(super) fn round(
         }
     }
     let case = format!("round {number} (agent elsewhere, {label}) [{}]", struck.join(", "));
-    if comes_back && !over(OVER_WITHIN) {
+    if comes_back && !over(site, &mut parts)? {
         ledger.fault(&case, "a run that was taken up does not end");
     }
     close(site, parts, &case, chance, ledger)?;
@@ -90,14 +91,19 @@ pub(super) fn silence(
         "agent stopped" => parts.agent.signal(Signal::SIGSTOP),
         _ => site.wire.cut(),
     }
-    let healing = world.heal_beside(&parts.pids(), LEASE_DEFAULT + SLACK)?;
+    let mut present = parts.pids();
+    if how == "agent stopped" {
+        // It has undone everything, and waits for its agent to hear that.
+        present.extend(prey::all()?.iter().filter(|prey| prey.role == Role::Holder).map(Prey::pid));
+    }
+    let healing = world.heal_beside(&present, LEASE_DEFAULT + SLACK)?;
     ledger.cut(&format!("{how} for longer than the lease"));
     ledger.residue(&case, When::BeforeRecover, &healing.left);
     ledger.outlasted(healing.took);
     parts.server.signal(Signal::SIGCONT);
     parts.agent.signal(Signal::SIGCONT);
     site.wire.mend();
-    if !over(OVER_WITHIN) {
+    if !over(site, &mut parts)? {
         ledger.fault(&case, "the run does not end after the link is back");
     }
     close(site, parts, &case, chance, ledger)?;
@@ -161,8 +167,7 @@ fn close(site: &Site, mut parts: Parts, case: &str, chance: &mut Chance, ledger:
             parts.kill();
             return Ok(());
         }
-        parts.start_again(site)?;
-        if !over(OVER_WITHIN) {
+        if !over(site, &mut parts)? {
             ledger.fault(case, "a run that was taken up does not end");
         }
     }
@@ -175,7 +180,10 @@ fn close(site: &Site, mut parts: Parts, case: &str, chance: &mut Chance, ledger:
         match part.end(END_WITHIN)? {
             // Killed before, or by a strike a moment ago.
             None | Some(0) => {}
-            Some(code) => ledger.fault(case, &format!("the {name} ends with {code} on SIGTERM")),
+            Some(code) => {
+                ledger.fault(case, &format!("the {name} ends with {code} on SIGTERM"));
+                site.show_log();
+            }
         }
     }
     parts.kill();
@@ -189,8 +197,14 @@ fn judge(world: &World, site: &Site, case: &str, ledger: &mut Ledger) -> Result<
     let mut agent = site.dial()?;
     let left = world.spotless_beside(&[agent.pid()], RECOVERED_WITHIN)?;
     ledger.residue(case, When::AfterRecover, &left);
-    if agent.end(END_WITHIN)? != Some(0) {
-        ledger.fault(case, "the agent that was started again does not end well on SIGTERM");
+    // Before it says anything it does not listen to signals either.
+    if !until(RECOVERED_WITHIN, || site.agent_has_spoken()) {
+        ledger.fault(case, "the agent that was started again says nothing");
+    }
+    let code = agent.end(END_WITHIN)?;
+    if code != Some(0) {
+        ledger.fault(case, &format!("the agent that was started again ends with {code:?} on SIGTERM"));
+        site.show_log();
     }
     let left = world.spotless(RECOVERED_WITHIN)?;
     ledger.residue(case, When::AfterRecover, &left);
@@ -203,13 +217,21 @@ fn runs(status: &str) -> Vec<serde_json::Value> {
     page.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
-/// Waits until no run of the server is active; a server that does not answer is no end.
-fn over(within: Duration) -> bool {
-    until(within, || {
-        crate::terminal::get(owner::LISTEN, "/ready").is_some()
+/// Starts whoever is dead, and waits until no run of the server is active; false when one is for too long.
+fn over(site: &Site, parts: &mut Parts) -> Result<bool> {
+    let deadline = Instant::now() + OVER_WITHIN;
+    while Instant::now() < deadline {
+        // One that was asked to end takes its time.
+        parts.start_again(site)?;
+        if crate::terminal::get(owner::LISTEN, "/ready").is_some()
             && runs("running").is_empty()
             && runs("pending").iter().all(|run| run["run"].is_null())
-    })
+        {
+            return Ok(true);
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(false)
 }
 
 fn until(within: Duration, done: impl Fn() -> bool) -> bool {

@@ -1,8 +1,8 @@
 //! Any order of events on a run: the first byte chooses the run, each two that follow are one event and the time before
 //! it. Unlike in the target `journal` every input means something.
 //!
-//! Promises: as there, and: a refused event leaves the state as it was; a final state of an injection is never left, but for an undo that failed;
-//! nothing is injected once the undo has begun; a finished run has an outcome.
+//! Promises: as there, and: a refused event leaves the state as it was; a final state of an injection is never left, but
+//! for an undo that failed; nothing is injected once the undo has begun; a finished run has an outcome.
 
 use std::sync::LazyLock;
 

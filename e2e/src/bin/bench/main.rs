@@ -30,23 +30,28 @@ async fn main() -> Result<ExitCode> {
     let only: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let mut rows: Vec<Row> = Vec::new();
+    let mut add = |what: &str, measured: Result<Vec<Row>>| match measured {
+        Ok(measured) => rows.extend(measured),
+        // The other figures are worth something without it.
+        Err(error) => rows.push(Row::failed(what, &error)),
+    };
     if latency::FAULTS.into_iter().chain(["many", "kernel", "load", "sizes"]).any(wanted) {
-        rows.extend(on_this_host(&wanted).await?);
+        add("faults on this host", on_this_host(&wanted).await);
     }
     if wanted("scale") {
-        rows.extend(Box::pin(scale::measure()).await?);
+        add("a thousand agents", Box::pin(scale::measure()).await);
     }
     if wanted("far") {
-        rows.extend(Box::pin(far::measure()).await?);
+        add("an agent", Box::pin(far::measure()).await);
     }
     if wanted("pages") {
-        rows.push(pages::measure().await?);
+        add("pages of experiments", pages::measure().await.map(|row| vec![row]));
     }
     if wanted("sizes") {
         eprintln!("program, probes and journal …");
-        rows.extend(size::of_program()?);
-        rows.push(size::probe_jitter()?);
-        rows.push(size::append_rate()?);
+        add("program", size::of_program());
+        add("probes", size::probe_jitter().map(|row| vec![row]));
+        add("journal", size::append_rate().map(|row| vec![row]));
     }
     table::print(&rows);
     Ok(ExitCode::SUCCESS)

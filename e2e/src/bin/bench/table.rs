@@ -17,6 +17,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// What could not be measured.
+    pub(crate) fn failed(what: &str, error: &anyhow::Error) -> Self {
+        Self::new(what, format!("not measured: {error:#}"), "", false)
+    }
+
     /// A figure without a peer.
     pub(crate) fn new(
         what: impl Into<String>,

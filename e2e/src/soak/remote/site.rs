@@ -79,9 +79,25 @@ impl Site {
     pub(super) fn dial(&self) -> Result<Part> {
         let mut agent = chaos(&self.chaos, &self.agent_state);
         let server = format!("http://{}", self.wire.address());
-        agent.args(["agent", "--quiet", "--name", HOST, "--server", &server]);
+        let log = std::fs::File::create(self.log()).context("making a log")?;
+        agent.args(["agent", "--name", HOST, "--server", &server]).stderr(log);
         let agent = agent.arg("--token-file").arg(&self.token).spawn();
         agent.context("starting chaos agent").map(Part)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.agent_state.with_file_name("agent.log")
+    }
+
+    /// Whether the latest agent has said anything yet.
+    pub(super) fn agent_has_spoken(&self) -> bool {
+        std::fs::metadata(self.log()).is_ok_and(|log| log.len() > 0)
+    }
+
+    /// Shows what the latest agent has said.
+    #[expect(clippy::print_stdout, reason = "the soak talks to whoever runs it")]
+    pub(super) fn show_log(&self) {
+        println!("{}", std::fs::read_to_string(self.log()).unwrap_or_default());
     }
 
     /// Asks for the undo of everything, and does not wait for it.

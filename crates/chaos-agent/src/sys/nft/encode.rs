@@ -106,6 +106,12 @@ pub(super) fn chain(out: &mut Attributes<'_>, hook: Hook) {
     out.text(7, "filter");
 }
 
+/// Attributes that name the rules of one of our chains.
+pub(super) fn rules_of(out: &mut Attributes<'_>, hook: Hook) {
+    table(out);
+    out.text(RULE_CHAIN, chain_name(hook));
+}
+
 /// Attributes of a new set. `id` tells sets of one batch apart.
 pub(super) fn new_set(out: &mut Attributes<'_>, set: &SetPlan, id: u32) {
     const INTERVAL: u32 = 0x04;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::encode::{self, FoundElement, FoundRule, RuleInTable, message};
 use super::error::NftError;
 use super::partition::Partition;
-use super::plan::{self, Group, Shape};
+use super::plan::{self, Group, Hook, Shape};
 use super::socket::{Batch, NftSocket};
 use super::spec::InjectionName;
 
@@ -223,7 +223,7 @@ impl NftSocket {
             if !socket.table_exists()? {
                 return Ok(TableRemoval::Absent);
             }
-            if !socket.rules()?.is_empty() || !socket.set_names()?.is_empty() {
+            if socket.has_rules()? || !socket.set_names()?.is_empty() {
                 return Ok(TableRemoval::InUse);
             }
             batch.add(message::DEL_TABLE, 0, "remove the empty table", encode::table);
@@ -303,8 +303,8 @@ impl NftSocket {
     /// The same, for a change that is only made when nobody has changed anything meanwhile.
     pub(super) fn rules_now(&mut self) -> Result<Rules, NftError> {
         let mut rules = Rules::default();
-        for rule in self.rules()? {
-            if let RuleInTable::Ours(rule) = rule {
+        for hook in [Hook::Input, Hook::Output] {
+            for rule in self.rules_of(hook)? {
                 rules.groups.entry(rule.group.clone()).or_default().push(rule);
             }
         }
@@ -323,10 +323,25 @@ impl NftSocket {
         Ok(!found.is_empty())
     }
 
-    fn rules(&mut self) -> Result<Vec<RuleInTable>, NftError> {
-        self.dump(message::GET_RULE, "list our rules", encode::table, |found, one| {
-            found.extend(encode::read_rule(one));
+    /// Our rules in one chain. The kernel goes on with a long dump by counting rules, and counts those of a batch that is
+    /// not committed yet, which change no generation. Within a chain they come last and shift nobody; in a dump of the
+    /// whole table those of one chain shift the next, and its rules are told twice or never.
+    fn rules_of(&mut self, hook: Hook) -> Result<Vec<FoundRule>, NftError> {
+        let chain = |out: &mut super::wire::Attributes<'_>| encode::rules_of(out, hook);
+        self.dump(message::GET_RULE, "list our rules", chain, |found, one| {
+            if let Some(RuleInTable::Ours(rule)) = encode::read_rule(one) {
+                found.push(rule);
+            }
         })
+    }
+
+    /// Whether the table has any rule, in whatever chain and whoever made it.
+    fn has_rules(&mut self) -> Result<bool, NftError> {
+        let found =
+            self.dump(message::GET_RULE, "look for rules in our table", encode::table, |found, one| {
+                found.extend(encode::read_rule(one).map(drop));
+            })?;
+        Ok(!found.is_empty())
     }
 
     fn set_names(&mut self) -> Result<Vec<String>, NftError> {
