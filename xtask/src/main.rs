@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
 
 mod bench;
+mod cluster;
 mod fuzz;
 mod generate;
 mod process;
@@ -43,6 +44,9 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Look for inputs that break a reader of foreign bytes.
     Fuzz(fuzz::Arguments),
+    /// A real Kubernetes on this machine, for tests and for trying out.
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
     /// Write the generated files, or check that they are current.
     Generate(generate::Arguments),
 }
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Cluster(verb) => cluster::run(&verb),
         Verb::Generate(arguments) => generate::run(&arguments),
     };
     match outcome {

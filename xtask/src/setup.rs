@@ -34,6 +34,20 @@ const TOOLS: &[Tool] = &[
     Tool { program: "openssl", package: "openssl", purpose: "certificates of that server" },
     Tool { program: "sqlite3", package: "sqlite3", purpose: "changes a byte behind the store's back" },
     Tool { program: "g++", package: "g++", purpose: "builds libFuzzer" },
+    Tool { program: "containerd", package: "containerd", purpose: "runs the pods of a test cluster" },
+    Tool { program: "runc", package: "runc", purpose: "starts the containers of a test cluster" },
+    Tool { program: "etcd", package: "etcd-server", purpose: "keeps the objects of a test cluster" },
+    Tool {
+        program: "/usr/lib/cni/ptp",
+        package: "containernetworking-plugins",
+        purpose: "links the pods of a test cluster",
+    },
+    Tool { program: "iptables", package: "iptables", purpose: "host ports of the pods of a test cluster" },
+    Tool {
+        program: "busybox",
+        package: "busybox-static",
+        purpose: "a small image for pods of a test cluster",
+    },
 ];
 
 /// Runs the verb; false when something is still missing.

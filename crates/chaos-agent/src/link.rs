@@ -375,7 +375,7 @@ fn within_a_frame(request: u64, answer: Answer) -> Result<Answer, NodeError> {
     let too_large = frame.encode().err();
     match (too_large, frame) {
         (None, AgentFrame::Answer { answer, .. }) => answer,
-        (Some(error), _) => Err(NodeError::Refused { reason: format!("the answer is too long: {error}") }),
+        (Some(error), _) => Err(NodeError::Failed { reason: format!("the answer is too long: {error}") }),
         (None, _) => Ok(Answer::Done),
     }
 }

@@ -30,6 +30,7 @@ use self::injections::{Injections, TakenUp};
 use self::link::{HandedOver, Link, Order};
 use self::machine::{HolderProcess, Machine, apart};
 use self::this_host::ThisHost;
+use crate::faults::FaultError;
 use crate::holder::wire::{self, Begin, Command, Inject, Revert};
 use crate::host::Asker;
 use crate::sweep::{self, Known};
@@ -153,14 +154,16 @@ impl LocalNode {
     /// [`COMMAND_OUTPUT_BYTES_MAX`] of what it printed.
     ///
     /// # Errors
-    /// There is no such command (the error names those that there are), too many run already, or it failed; with what
-    /// it printed.
-    pub async fn run_command(&self, name: &str) -> Result<String, String> {
-        let argv = self.config.limits.command(name)?;
+    /// [`NodeError::Refused`] when there is no such command (the error names those that there are) or too many run
+    /// already, [`NodeError::Failed`] when it failed, with what it printed.
+    pub async fn run_command(&self, name: &str) -> Result<String, NodeError> {
+        let argv = self.config.limits.command(name).map_err(|reason| NodeError::Refused { reason })?;
         let Ok(_running) = self.state.commands.try_acquire() else {
-            return Err(format!("{COMMANDS_IN_FLIGHT_MAX} commands run here already"));
+            let reason = format!("{COMMANDS_IN_FLIGHT_MAX} commands run here already");
+            return Err(NodeError::Refused { reason });
         };
-        self.state.machine.run_program(argv).await
+        let done = self.state.machine.run_program(argv).await;
+        done.map_err(|cause| NodeError::Failed { reason: format!("command {name}: {cause}") })
     }
 
     fn now(&self) -> Duration {
@@ -171,13 +174,14 @@ impl LocalNode {
         let refused = |reason: String| NodeError::Refused { reason };
         self.config.limits.check(order, self.state.injections.len()).map_err(refused)?;
         let instances = order.injections.iter().map(|injection| injection.instance.clone()).collect();
-        self.check_apps(instances).await.map_err(refused)
+        self.check_apps(instances).await
     }
 
-    async fn check_apps(&self, instances: Vec<Instance>) -> Result<(), String> {
+    async fn check_apps(&self, instances: Vec<Instance>) -> Result<(), NodeError> {
         let Some(apps) = self.config.limits.apps.clone() else { return Ok(()) };
         let work = move |machine: &dyn Machine| limits::check_apps(machine, &apps, &instances);
-        apart(&self.state.machine, work).await?
+        let checked = apart(&self.state.machine, work).await;
+        checked.map_err(|reason| NodeError::Failed { reason: format!("listing processes: {reason}") })?
     }
 
     async fn start(&self, order: InjectOrder, sink: ReportSink) -> Result<(), NodeError> {
@@ -268,10 +272,13 @@ impl LocalNode {
         else {
             return Ok(vec![Evidence::new(format!("process of {id}"), "it has ended already")]);
         };
-        self.check_apps(vec![instance.clone()]).await.map_err(refused)?;
+        self.check_apps(vec![instance.clone()]).await?;
         let ended = apart(&self.state.machine, move |machine| machine.end_instance(&instance)).await;
-        let ended = ended.and_then(|ended| ended.map_err(|error| error.to_string()));
-        ended.map_err(|reason| refused(format!("ending {id}: {reason}")))
+        let failed = |cause: String| NodeError::Failed { reason: format!("ending {id}: {cause}") };
+        ended.map_err(failed)?.map_err(|error| match error {
+            FaultError::Refused { reason } => refused(format!("ending {id}: {reason}")),
+            error => failed(error.to_string()),
+        })
     }
 }
 
@@ -347,8 +354,7 @@ impl Node for LocalNode {
             match action {
                 NodeAction::Restart(instance) => self.restart((**instance).clone()).await,
                 NodeAction::Command { name, .. } => {
-                    let done = self.run_command(name).await;
-                    let printed = done.map_err(|reason| NodeError::Refused { reason })?;
+                    let printed = self.run_command(name).await?;
                     Ok(vec![Evidence::new(format!("command {name}"), printed)])
                 }
             }

@@ -50,7 +50,7 @@ pub trait Remains {
 /// What a node knows of an injection whose fault process says nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing: another process ordered it.
+    /// Nothing: another process ordered it, and its fault process never spoke with this one.
     Nothing,
     /// It was ordered, and never said to be active.
     Ordered,
@@ -103,7 +103,8 @@ pub fn recover_on(host: &dyn Remains, force: bool) -> Result<Vec<InjectionReport
 }
 
 /// How an injection ended that its fault process says nothing more about: what the record says is told, what is not
-/// proven undone is undone.
+/// proven undone is undone. A fault process of a node before this one is asked to end first; what it does not let go of in
+/// time stays with it, for it would write the record again that an undo from here has removed.
 pub fn settle_left(host: &dyn Remains, id: &InjectionId, known: Known) -> InjectionReport {
     let mut found = host.records().read(id);
     if let (Known::Nothing, Ok(Some(record))) = (known, &found)
@@ -114,6 +115,11 @@ pub fn settle_left(host: &dyn Remains, id: &InjectionId, known: Known) -> Inject
         found = host.records().read(id);
     }
     match found {
+        Ok(Some(record))
+            if known == Known::Nothing && record.outcome.is_none() && host.is_at_work(record.holder) =>
+        {
+            still_at_work(&record)
+        }
         Ok(Some(record)) => {
             let mut report = settle(host, record);
             let never_acted = known == Known::Ordered && report.error.is_some();

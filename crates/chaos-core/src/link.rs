@@ -27,7 +27,7 @@ mod frame;
 mod hello;
 mod server_end;
 
-pub use agent_end::{AgentEnd, AgentOutput};
+pub use agent_end::{AgentEnd, AgentOutput, run_of};
 pub use frame::{
     AgentFrame, Answer, FRAME_BYTES_MAX, Frame, FrameError, Heard, ORDER_CHUNK, Request, SequencedReport,
     ServerFrame,

@@ -7,16 +7,21 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::journal::{Record, RunHeader, RunSummary};
 use crate::run::{InjectionId, InjectionState, ProbeSample, RunId};
 use crate::safety::{AlertMatch, AlertReading, Approval, Known, Lever, Policy, Signal};
 use crate::spec::{ExperimentKey, Fault, Probe, ProbePhase, Target};
 use crate::target::{Instance, Inventory};
+use crate::text::shortened;
 
 /// How long a holder goes on without hearing from whoever it works for.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(15);
+
+/// The most of an unknown error that is kept.
+const UNKNOWN_CHARS_MAX: usize = 300;
 
 /// What a holder does when its owner dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,7 +96,7 @@ impl Evidence {
     }
 }
 
-/// Why a node could not do what it was asked.
+/// Why a node did not do what it was asked. On the wire, one that only a newer build has is [`NodeError::Unknown`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum NodeError {
     /// The node can't look at its processes.
@@ -126,12 +131,31 @@ pub enum NodeError {
         /// Hosts that there are, some of them when they are many.
         known: Vec<String>,
     },
-    /// The order breaks a limit of the node's own configuration.
+    /// It must not: a limit of the node's own configuration, or what it protects. Nothing was done.
     #[error("the node refuses: {reason}")]
     Refused {
         /// The limit.
         reason: String,
     },
+    /// It was tried, and did not work.
+    #[error("the node tried and failed: {reason}")]
+    Failed {
+        /// What was tried, and the cause.
+        reason: String,
+    },
+    /// An error that this build does not know, as it came.
+    #[error("the node answers with an error that this build does not know: {0}")]
+    #[serde(untagged)]
+    Unknown(#[serde(deserialize_with = "in_words")] String),
+}
+
+/// Whatever stands there, as a text.
+fn in_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    Ok(shortened(&text, UNKNOWN_CHARS_MAX))
 }
 
 /// Takes what a node reports; never blocks.
@@ -242,7 +266,8 @@ pub trait Governance: Send + Sync {
         document_hash: &'a str,
     ) -> BoxFuture<'a, Known<Vec<Approval>>>;
 
-    /// Finished runs on a target, as `RunSummary::target` names it, the latest first.
+    /// Finished runs on a target, as `RunSummary::target` names it, the latest first, without those of which
+    /// `safety::breaker::failed` says nothing.
     fn outcomes<'a>(&'a self, target: &'a str, limit: usize) -> BoxFuture<'a, Known<Vec<RunSummary>>>;
 }
 

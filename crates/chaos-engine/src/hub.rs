@@ -25,7 +25,7 @@ use chaos_core::run::{InjectionId, InjectionState, RunId};
 use chaos_core::spec::Target;
 use chaos_core::target::{Instance, Inventory};
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::host::Host;
@@ -44,6 +44,9 @@ const NAMES_SHOWN: usize = 40;
 const PREPARE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a host that was lost is missed: until then nobody can say what is on it.
 pub const MISSED_FOR: Duration = Duration::from_secs(60);
+
+/// Ends that nobody here waited for and that are kept for whoever listens to them.
+const STRAYS_MAX: usize = 1024;
 
 /// What is the same for every host.
 #[derive(Debug, Clone)]
@@ -68,6 +71,7 @@ struct Shared {
     awaited: Mutex<Option<BTreeSet<RunId>>>,
     /// Changes when a host connects or is lost.
     changes: watch::Sender<u64>,
+    strays: broadcast::Sender<InjectionReport>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -85,6 +89,7 @@ impl Hub {
             hosts: Mutex::default(),
             awaited: Mutex::new(None),
             changes: watch::channel(0).0,
+            strays: broadcast::channel(STRAYS_MAX).0,
         }))
     }
 
@@ -109,6 +114,11 @@ impl Hub {
         if awaited {
             self.all().iter().for_each(|host| host.claimed(run));
         }
+    }
+
+    /// From now on the ends of injections that no run waits for: one that was given up on, and is undone after all.
+    pub fn strays(&self) -> broadcast::Receiver<InjectionReport> {
+        self.0.strays.subscribe()
     }
 
     /// Every host that is known, by name.
@@ -158,7 +168,8 @@ impl Hub {
             let oldest = idle.min()?.1;
             hosts.remove(&oldest);
         }
-        let host = Arc::new(Host::new(name, &self.0.config, Arc::clone(&self.0.clock)));
+        let host =
+            Arc::new(Host::new(name, &self.0.config, Arc::clone(&self.0.clock), self.0.strays.clone()));
         if let Some(awaited) = &*self.awaited() {
             host.settle(awaited.clone());
         }

@@ -52,6 +52,8 @@ pub(crate) struct App {
     pub(crate) health: HealthCache,
     pub(crate) pages: Pages,
     pub(crate) streams: Arc<Semaphore>,
+    /// Held by whoever reads an incident to change it.
+    pub(crate) incidents: tokio::sync::Mutex<()>,
     /// Calls that change something and go on to their end, whatever their callers do.
     pub(crate) calls: TaskTracker,
     /// Every run is undone and nothing will change any more: streams end.
@@ -98,6 +100,7 @@ impl App {
             health: HealthCache::default(),
             pages: Pages::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            incidents: tokio::sync::Mutex::default(),
             calls: TaskTracker::new(),
             ended: CancellationToken::new(),
             closing: AtomicBool::new(false),

@@ -286,7 +286,7 @@ async fn serve(
     // Whoever listens to the bus does so before the first run is on it.
     let mut tasks = vec![
         tokio::spawn(metrics::feed::run(Arc::clone(&app), app.engine.subscribe())),
-        tokio::spawn(incidents::run(Arc::clone(&app), app.engine.subscribe())),
+        tokio::spawn(incidents::run(Arc::clone(&app), app.engine.subscribe(), app.agents.hub.strays())),
     ];
     take_up_runs_of_the_dead(&app).await?;
     let address = listener.address();

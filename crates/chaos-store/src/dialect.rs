@@ -38,12 +38,13 @@ impl Database {
     /// the records are not next, and returns one row when they are: the position of the last.
     ///
     /// `$1` run, `$2` number of the first record (0 without), `$3` how many, `$4` summary, `$5` status, `$6` finished, `$7`
-    /// revert_incomplete, `$8` and `$9` namespace and name, then the records. `alone` makes it a transaction of its own.
+    /// revert_incomplete, `$8` and `$9` namespace and name, `$10` counted, then the records. `alone` makes it a transaction
+    /// of its own.
     pub(crate) fn append(self, records: usize, alone: bool) -> String {
         let fits = "run = $1 AND ($2 = 0 OR last_seq + 1 = $2)";
         let run = format!(
             "UPDATE runs SET last_seq = last_seq + $3, summary = $4, status = $5, finished = $6, \
-             revert_incomplete = $7 WHERE {fits}"
+             revert_incomplete = $7, counted = $10 WHERE {fits}"
         );
         let greatest = match self {
             Self::Sqlite => "MAX",
@@ -54,7 +55,7 @@ impl Database {
             "SELECT {greatest}(position, COALESCE((SELECT MAX(position) FROM records), 0)) AS position \
              FROM journal WHERE id = 1"
         );
-        let rows: Vec<String> = (1..=records).map(|row| format!("({row}, ${})", row + 9)).collect();
+        let rows: Vec<String> = (1..=records).map(|row| format!("({row}, ${})", row + 10)).collect();
         let insert = |tables: &str| {
             format!(
                 "INSERT INTO records (position, run_number, seq, record) SELECT p.position + v.column1, r.number, \

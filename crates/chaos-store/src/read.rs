@@ -42,7 +42,7 @@ pub(crate) const UNFINISHED: &str = "SELECT header, summary FROM runs WHERE fini
 pub(crate) const EVENTS: &str = "SELECT e.position, r.run, r.namespace, r.name, e.record \
     FROM records e JOIN runs r ON r.number = e.run_number WHERE e.position > $1 ORDER BY e.position LIMIT $2";
 pub(crate) const OUTCOMES: &str =
-    "SELECT summary FROM runs WHERE finished = 1 AND target = $1 ORDER BY number DESC LIMIT $2";
+    "SELECT summary FROM runs WHERE counted = 1 AND target = $1 ORDER BY number DESC LIMIT $2";
 /// What was given out last: the journal has it when those records are gone.
 const POSITION: &str =
     "SELECT position, (SELECT COALESCE(MAX(position), 0) FROM records) FROM journal WHERE id = 1";
@@ -207,7 +207,7 @@ impl SqlStore {
     }
 
     /// Finished runs on a target, as [`RunSummary::target`] names it, the latest first, at most `limit`
-    /// ([`PAGE_MAX`]).
+    /// ([`PAGE_MAX`]). Those that say nothing of it ([`chaos_core::safety::breaker::failed`]) are not among them.
     ///
     /// # Errors
     /// When the database can't be read.

@@ -6,6 +6,7 @@
 //! statement is the same for SQLite and PostgreSQL. `INTEGER PRIMARY KEY` is SQLite's way of saying that a key is the
 //! row's own number and needs no second index.
 
+use chaos_core::journal::RunSummary;
 use chaos_core::port::StoreError;
 use chaos_core::spec::Experiment;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row};
@@ -14,6 +15,7 @@ use crate::dialect::Database;
 use crate::error::{failed, refused};
 use crate::page::{labels_of, target_of};
 use crate::place::Place;
+use crate::write::counts;
 
 /// The version of the format that this build writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
@@ -27,9 +29,14 @@ enum Step {
     Sqlite(&'static str),
     /// Fills the columns that lists show.
     Lines,
+    /// Fills which runs count among the outcomes of their target.
+    Counted,
 }
 
-use Step::{Lines, Sql, Sqlite};
+use Step::{Counted, Lines, Sql, Sqlite};
+
+/// Runs whose summaries are read at once when columns of theirs are filled.
+const FILL_RUNS: i64 = 100;
 
 /// The steps to each version, the first one first.
 const MIGRATIONS: &[&[Step]] = &[
@@ -94,6 +101,13 @@ const MIGRATIONS: &[&[Step]] = &[
             expires_at BIGINT NOT NULL, approval TEXT NOT NULL,
             PRIMARY KEY (namespace, name, document_hash, approver))"),
     ],
+    &[
+        // 1 when the outcome says something of the target: whoever asks for the latest of these passes over no refusals.
+        Sql("ALTER TABLE runs ADD COLUMN counted BIGINT NOT NULL DEFAULT 0"),
+        Counted,
+        Sql("DROP INDEX runs_by_target"),
+        Sql("CREATE INDEX runs_by_target ON runs (target, number) WHERE counted = 1"),
+    ],
 ];
 
 /// Brings the database up to [`SCHEMA_VERSION`]; changes nothing when it is.
@@ -141,6 +155,7 @@ pub(crate) async fn apply(
                 }
                 Sqlite(_) => {}
                 Lines => fill_lines(&mut transaction).await?,
+                Counted => fill_counted(&mut transaction).await?,
             }
         }
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
@@ -177,5 +192,29 @@ async fn fill_lines(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
             .bind(&*name)
             .execute(&mut *connection)
             .await?;
+    }
+}
+
+/// Takes from each summary whether its run counts.
+async fn fill_counted(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    let mut after: i64 = 0;
+    loop {
+        let rows = sqlx::query("SELECT number, summary FROM runs WHERE number > $1 ORDER BY number LIMIT $2")
+            .bind(after)
+            .bind(FILL_RUNS)
+            .fetch_all(&mut *connection)
+            .await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = last.try_get(0)?;
+        for row in &rows {
+            // A summary that can't be read says nothing; reading it alone says why.
+            let summary = serde_json::from_str::<RunSummary>(&row.try_get::<String, _>(1)?);
+            if summary.is_ok_and(|summary| counts(&summary)) {
+                sqlx::query("UPDATE runs SET counted = 1 WHERE number = $1")
+                    .bind(row.try_get::<i64, _>(0)?)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+        }
     }
 }

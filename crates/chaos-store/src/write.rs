@@ -17,7 +17,7 @@ use sqlx::{AnyConnection, Connection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use work::Append;
-pub(crate) use work::{Work, text};
+pub(crate) use work::{Work, counts, text};
 
 use crate::cache::Lists;
 use crate::dialect::Database;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// The kernel may take a moment to let go of a cgroup whose last process has just ended.
@@ -61,11 +62,15 @@ fn is_own(option: &str) -> bool {
 /// Why nodes could not limit their pods here.
 pub(super) fn obstacle() -> Option<String> {
     let hierarchies = hierarchies();
-    let version_1: Vec<&str> =
-        hierarchies.iter().filter_map(|one| one.options.as_deref()).flat_map(|list| list.split(',')).collect();
-    let version_2 = hierarchies.iter().find(|one| one.options.is_none()).map(|one| {
-        fs::read_to_string(one.mount.join("cgroup.controllers")).unwrap_or_default()
-    });
+    let version_1: Vec<&str> = hierarchies
+        .iter()
+        .filter_map(|one| one.options.as_deref())
+        .flat_map(|list| list.split(','))
+        .collect();
+    let version_2 = hierarchies
+        .iter()
+        .find(|one| one.options.is_none())
+        .map(|one| fs::read_to_string(one.mount.join("cgroup.controllers")).unwrap_or_default());
     let version_2 = version_2.unwrap_or_default();
     let lacking: Vec<_> = CONTROLLERS
         .into_iter()
@@ -87,13 +92,13 @@ pub(super) fn create(directories: &[PathBuf]) -> Result<()> {
             hand_on(parent)?;
         }
         fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
-        // A cpuset starts empty, and takes no process before it has processors and memory.
+        // A cpuset of version 1 starts empty, and takes no process before it has processors and memory.
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            if parent.join("cgroup.procs").is_file() && directory.join("cgroup.clone_children").is_file() {
-                if let Ok(inherited) = fs::read(parent.join(file)) {
-                    let path = directory.join(file);
-                    fs::write(&path, inherited).with_context(|| format!("writing {}", path.display()))?;
-                }
+            if directory.join("cgroup.clone_children").is_file()
+                && let Ok(inherited) = fs::read(parent.join(file))
+            {
+                let path = directory.join(file);
+                fs::write(&path, inherited).with_context(|| format!("writing {}", path.display()))?;
             }
         }
     }
@@ -127,7 +132,7 @@ pub(super) fn enter(directories: &[PathBuf], deep: bool) -> Result<()> {
 /// Mounts every hierarchy anew, so that the calling process and its children see their own cgroup as the root.
 pub(super) fn mount_as_roots() -> Result<()> {
     for Hierarchy { mount: place, options } in hierarchies() {
-        umount2(&place, MntFlags::MNT_DETACH).with_context(|| format!("unmounting {}", place.display()))?;
+        clear(&place)?;
         let (kind, options) = match &options {
             // A hierarchy with a name and no controller says so.
             Some(named) if named.starts_with("name=") => ("cgroup", Some(format!("none,{named}"))),
@@ -145,6 +150,21 @@ pub(super) fn mount_as_roots() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Unmounts everything at a place: where a cgroup stands in for the root already, there are two, one upon the other.
+fn clear(place: &Path) -> Result<()> {
+    /// More than anybody stacks.
+    const MOUNTS_MAX: usize = 32;
+    for _ in 0..MOUNTS_MAX {
+        match umount2(place, MntFlags::MNT_DETACH) {
+            Ok(()) => {}
+            // It is no mount point any more.
+            Err(Errno::EINVAL) => return Ok(()),
+            Err(error) => bail!("unmounting {}: {error}", place.display()),
+        }
+    }
+    bail!("more than {MOUNTS_MAX} mounts at {}", place.display())
 }
 
 /// Removes the directories with everything below them.

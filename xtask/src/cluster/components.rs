@@ -22,16 +22,12 @@ pub(super) const BUILD_LIMIT: Duration = Duration::from_mins(45);
 const PROGRESS_STEP: Duration = Duration::from_secs(10);
 /// How many of the last lines of a failed build are shown.
 const LINES_SHOWN_MAX: usize = 20;
-/// Where a build in progress is kept; what an interrupted one left goes with the next.
-const DRAFT: &str = ".building";
+/// How the folders of builds in progress begin; what an interrupted one left goes with the next.
+const DRAFT: &str = ".building-";
 
 /// Kubernetes in one program, which takes its name for the component that it is.
-pub(super) const KUBERNETES: Component = Component {
-    name: "kubernetes",
-    version: "v1.33.13",
-    source: Source::Folder("kubernetes"),
-    entry: None,
-};
+pub(super) const KUBERNETES: Component =
+    Component { name: "kubernetes", version: "v1.33.13", source: Source::Folder("kubernetes"), entry: None };
 /// The first process of every pod.
 pub(super) const PAUSE: Component =
     Component { name: "pause", version: "v1", source: Source::Folder("pause"), entry: Some("/pause") };
@@ -56,6 +52,9 @@ pub(super) const HELM: Component = Component {
     source: Source::Module("helm.sh/helm/v3/cmd/helm"),
     entry: None,
 };
+/// The names that the program of Kubernetes takes.
+pub(super) const PARTS: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"];
 /// Everything that is built.
 pub(super) const ALL: [Component; 5] = [KUBERNETES, PAUSE, COREDNS, METRICS_SERVER, HELM];
 
@@ -84,7 +83,9 @@ impl Component {
 
     /// The name of the finished program in the cache.
     pub(super) fn key(&self) -> Result<String> {
-        let Source::Folder(folder) = self.source else { return Ok(format!("{}-{}", self.name, self.version)) };
+        let Source::Folder(folder) = self.source else {
+            return Ok(format!("{}-{}", self.name, self.version));
+        };
         let mut digest = Sha256::new();
         for file in ["go.mod", "go.sum", "main.go"] {
             let path = sources(folder).join(file);
@@ -120,7 +121,15 @@ impl Component {
         command.args(["-n", "19", "go"]).env("CGO_ENABLED", "0");
         match self.source {
             Source::Folder(folder) => {
-                command.args(["build", "-v", "-trimpath", "-mod=readonly", "-ldflags", &self.linking(), "-o"]);
+                command.args([
+                    "build",
+                    "-v",
+                    "-trimpath",
+                    "-mod=readonly",
+                    "-ldflags",
+                    &self.linking(),
+                    "-o",
+                ]);
                 command.arg(into.join(self.name)).arg(".").current_dir(sources(folder));
             }
             Source::Module(package) => {
@@ -173,18 +182,27 @@ pub(super) fn build() -> Result<()> {
         eprintln!("waiting for another build of the cluster's components");
         lock.lock().context("waiting for another build")?;
     }
-    let draft = cache.join(DRAFT);
+    clear_drafts(&cache)?;
     for component in &ALL {
         // Looked at again behind the lock: somebody else may have built it meanwhile.
         if component.is_built()? {
             continue;
         }
-        if draft.exists() {
-            fs::remove_dir_all(&draft).with_context(|| format!("clearing {}", draft.display()))?;
+        // Never the folder of an earlier build, whose compiler may have outlived it and still write there.
+        let draft = tempfile::Builder::new().prefix(DRAFT).tempdir_in(&cache).context("making a draft")?;
+        build_one(component, draft.path())?;
+    }
+    Ok(())
+}
+
+/// Removes what builds left that were killed; to be called behind the lock.
+fn clear_drafts(cache: &Path) -> Result<()> {
+    let entries = fs::read_dir(cache).with_context(|| format!("listing {}", cache.display()))?;
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DRAFT) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).with_context(|| format!("clearing {}", path.display()))?;
         }
-        fs::create_dir(&draft).with_context(|| format!("making {}", draft.display()))?;
-        build_one(component, &draft)?;
-        fs::remove_dir_all(&draft).with_context(|| format!("clearing {}", draft.display()))?;
     }
     Ok(())
 }
@@ -261,6 +279,20 @@ mod tests {
         let linking = KUBERNETES.linking();
         assert!(linking.contains("gitVersion=v1.33.13") && linking.contains("gitMinor=33"), "{linking}");
         assert_eq!(HELM.linking(), "-s -w");
+    }
+
+    #[test]
+    fn only_what_builds_left_is_cleared() {
+        let cache = tempfile::tempdir().unwrap();
+        for folder in [".building-1", ".building-2", "other"] {
+            fs::create_dir(cache.path().join(folder)).unwrap();
+            fs::write(cache.path().join(folder).join("half"), "").unwrap();
+        }
+        fs::write(cache.path().join("coredns-v1"), "").unwrap();
+        clear_drafts(cache.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
     }
 
     #[test]

@@ -59,7 +59,9 @@ fn user_folder(variable: &str, below_home: &str) -> Result<PathBuf> {
 
 /// The folder of the plug-ins for the network of pods.
 pub(super) fn plugins() -> Option<&'static str> {
-    PLUGIN_FOLDERS.into_iter().find(|folder| PLUGINS.iter().all(|name| Path::new(folder).join(name).is_file()))
+    PLUGIN_FOLDERS
+        .into_iter()
+        .find(|folder| PLUGINS.iter().all(|name| Path::new(folder).join(name).is_file()))
 }
 
 /// Where the program with this name is.
@@ -70,8 +72,8 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// Everything that keeps a cluster from running here, each in words; empty when nothing does.
 pub(super) fn obstacles() -> Vec<String> {
     let mut obstacles = Vec::new();
-    if !nix::unistd::geteuid().is_root() {
-        obstacles.push("it needs root (namespaces, mounts and cgroups of nodes)".to_owned());
+    if !nix::unistd::geteuid().is_root() || !owns_all_users() {
+        obstacles.push("it needs the root user of this machine (namespaces, mounts, cgroups)".to_owned());
     }
     for (name, package) in PROGRAMS {
         if find(name).is_none() {
@@ -119,6 +121,13 @@ fn is_enough(version: &str, fetches: bool) -> bool {
     let mut numbers = version.trim_start_matches("go").split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     version >= GO_VERSION_MIN || (fetches && version >= GO_VERSION_FETCHING)
+}
+
+/// Whether root is that of the machine, and not of a user namespace with a few users.
+fn owns_all_users() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let numbers: Vec<_> = map.split_whitespace().collect();
+    numbers == ["0", "0", "4294967295"]
 }
 
 fn has_file_system(name: &str) -> bool {
@@ -179,6 +188,9 @@ mod tests {
         let error = said_by(Command::new("sh").args(["-c", "echo one; echo two >&2; exit 3"]), ASK_LIMIT);
         let error = error.unwrap_err().to_string();
         assert!(error.contains("one") && error.contains("two"), "{error}");
-        assert_eq!(said_by(Command::new("sh").args(["-c", "echo one; echo two >&2"]), ASK_LIMIT).unwrap(), "one\n");
+        assert_eq!(
+            said_by(Command::new("sh").args(["-c", "echo one; echo two >&2"]), ASK_LIMIT).unwrap(),
+            "one\n"
+        );
     }
 }

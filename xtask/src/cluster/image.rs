@@ -180,7 +180,8 @@ mod tests {
         let files = read(&path);
         let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
         let blob = |described: &Value| {
-            let content = &files[&format!("blobs/{}", described["digest"].as_str().unwrap().replace(':', "/"))];
+            let content =
+                &files[&format!("blobs/{}", described["digest"].as_str().unwrap().replace(':', "/"))];
             assert_eq!(digest(content), described["digest"]);
             assert_eq!(content.len() as u64, described["size"]);
             content.clone()

@@ -28,7 +28,7 @@ const FAILED: &str = "failed ";
 
 /// Which first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// The builder of a cluster.
     ClusterBuilder,
     /// The first process of a cluster.
@@ -56,9 +56,7 @@ impl Part {
             | CloneFlags::CLONE_NEWIPC;
         match self {
             Self::ClusterBuilder | Self::Cluster => shared,
-            Self::NodeBuilder | Self::Node => {
-                shared | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP
-            }
+            Self::NodeBuilder | Self::Node => shared | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP,
         }
     }
 }
@@ -196,6 +194,8 @@ pub(super) fn own_mounts(folder: &Path, components: &Path) -> Result<()> {
 pub(super) const CLUSTER: &str = "/run/cluster";
 /// The folder of the components, seen from inside.
 pub(super) const COMPONENTS: &str = "/run/components";
+/// Below the folder of the cluster: Kubernetes under the name of each component, which is how others know them.
+pub(super) const PROGRAMS: &str = "programs";
 /// Where programs inside put what they need for a moment.
 pub(super) const TEMPORARY: &str = "/run/tmp";
 

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::components::KUBERNETES;
 use super::{cgroups, host};
 
 /// The most nodes of a cluster: more than a workstation bears.
@@ -114,6 +115,8 @@ pub(super) struct State {
     pub(super) port: u16,
     /// The folder of the components.
     pub(super) components: PathBuf,
+    /// The file of Kubernetes in it.
+    pub(super) kubernetes: String,
     /// The folder of the network plug-ins.
     pub(super) plugins: PathBuf,
     /// Its first process: everything of the cluster ends with it.
@@ -135,6 +138,7 @@ impl State {
             nodes: (1..=nodes).map(node).collect(),
             port,
             components: host::cache()?,
+            kubernetes: KUBERNETES.key()?,
             plugins: host::plugins().context("no network plug-ins")?.into(),
             first: None,
             folder: folder(name)?,
@@ -223,7 +227,8 @@ pub(super) fn take_down(folder: &Path) -> Result<()> {
         }
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
-    let below = |line: &&str| line.split(' ').nth(4).is_some_and(|place| Path::new(place).starts_with(folder));
+    let below =
+        |line: &&str| line.split(' ').nth(4).is_some_and(|place| Path::new(place).starts_with(folder));
     // Mounts belong to namespaces that are gone; through one that is not, removing would reach somewhere else.
     if let Some(mount) = mounts.lines().find(below) {
         bail!("something is mounted below {}: {mount}", folder.display());

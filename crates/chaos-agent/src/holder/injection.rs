@@ -221,10 +221,12 @@ impl<W: World> Injection<W> {
         self.stage = Stage::Settled;
     }
 
-    /// Nobody listens: how it ended goes to the disk.
+    /// Nobody listens: how it ended goes to the disk. That an undo is given up on is there since then, and whoever read
+    /// it may have removed the record with an undo of its own.
     pub(super) fn unheard(&mut self, shared: &Shared<W>) {
         let Stage::Final(outcome) = &self.stage else { return };
-        if let Some(record) = &mut self.record {
+        let is_written = outcome.state == InjectionState::RevertFailed;
+        if let Some(record) = self.record.as_mut().filter(|_| !is_written) {
             record.outcome = Some(outcome.clone());
             // Without it the next start undoes what is undone already, and says so.
             let _ = shared.records.write(record);

@@ -54,6 +54,11 @@ impl Entry {
     fn known(&self) -> Known {
         if self.was_active { Known::Active } else { Known::Ordered }
     }
+
+    /// What is known once its undo failed: only its own fault process says that it has given up.
+    fn known_unproven(&self) -> Known {
+        if self.holder.is_some() { Known::GivenUp } else { Known::Nothing }
+    }
 }
 
 impl List {
@@ -148,7 +153,7 @@ impl Injections {
         for id in ids {
             if let Some(entry) = entries.get_mut(id).filter(|entry| entry.state.is_final()) {
                 entry.state = InjectionState::Reverting;
-                taken.push((id.clone(), Known::GivenUp));
+                taken.push((id.clone(), entry.known_unproven()));
             }
         }
         taken
@@ -164,7 +169,7 @@ impl Injections {
                 return TakenUp::Held;
             }
             entry.state = InjectionState::Reverting;
-            return TakenUp::Left(Known::GivenUp);
+            return TakenUp::Left(entry.known_unproven());
         }
         if let Some(end) = ends.iter().find(|end| end.injection == *id) {
             sink(end.clone());

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chaos_core::port::InjectOrder;
+use chaos_core::port::{InjectOrder, NodeError};
 use chaos_core::spec::FaultKind;
 use chaos_core::target::{Instance, ProcessRef};
 
 use super::machine::Machine;
+use crate::host::HostError;
 
 /// Most injections of one order.
 pub const ORDER_INJECTIONS_MAX: usize = 10_000;
@@ -82,15 +83,20 @@ pub(super) fn check_apps(
     machine: &dyn Machine,
     apps: &[String],
     instances: &[Instance],
-) -> Result<(), String> {
-    let allowed = machine.processes_of_apps(apps).map_err(|error| error.to_string())?;
+) -> Result<(), NodeError> {
+    let unknown = |error: HostError| NodeError::Inventory {
+        target: format!("the apps that may be hit here ({})", apps.join(", ")),
+        reason: error.to_string(),
+    };
+    let allowed = machine.processes_of_apps(apps).map_err(unknown)?;
     let is_other =
         |process: &&ProcessRef| !allowed.contains(process) && machine.remains().is_taken(process.pid);
     for instance in instances {
         let mut processes = std::iter::once(&instance.process).chain(&instance.processes);
         if let Some(other) = processes.find(is_other) {
             let (pid, id, apps) = (other.pid, &instance.id, apps.join(", "));
-            return Err(format!("process {pid} of {id} is of no app that may be hit here ({apps})"));
+            let reason = format!("process {pid} of {id} is of no app that may be hit here ({apps})");
+            return Err(NodeError::Refused { reason });
         }
     }
     Ok(())

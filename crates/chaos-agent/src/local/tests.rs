@@ -10,7 +10,6 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::*;
-use crate::faults::FaultError;
 use crate::holder::session::Session;
 use crate::holder::world::World;
 use crate::host::HostError;
@@ -23,6 +22,9 @@ use crate::undo::{UndoData, UndoRecord};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any pause between two attempts to undo.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Number of the instance that does not end.
+const IMMORTAL: usize = 7;
 
 /// A machine whose processes are tasks.
 struct ScriptedMachine {
@@ -127,12 +129,16 @@ impl Machine for ScriptedMachine {
     }
 
     fn end_instance(&self, instance: &Instance) -> Result<Vec<Evidence>, FaultError> {
+        if instance.process == self::instance(IMMORTAL).process {
+            return Err(FaultError::NotProven { observed: "it still runs".into() });
+        }
         self.host.end(instance.process);
         Ok(vec![Evidence::new("host", "it has ended")])
     }
 
     fn run_program<'a>(&'a self, argv: &'a [String]) -> BoxFuture<'a, Result<String, String>> {
-        Box::pin(async move { Ok(argv.join(" ")) })
+        let ended = if argv == ["false"] { Err("false ended with exit code 1") } else { Ok(argv.join(" ")) };
+        Box::pin(std::future::ready(ended.map_err(str::to_owned)))
     }
 
     /// Not at once: whoever else waits goes first.
@@ -351,6 +357,28 @@ fn what_another_process_ordered_is_ended_and_told_and_what_nobody_knows_was_neve
 }
 
 #[test]
+fn what_the_fault_process_of_another_process_is_still_undoing_is_left_to_it_however_often_it_is_asked_for() {
+    play(Limits::default(), async |stage: Stage| {
+        let (order, host) = (order(1), &stage.machine.host);
+        let plan = &order.injections[0];
+        host.keep(UndoRecord::new(&order.run, plan, order.owner, HOLDER, UndoData::Nothing, 0));
+        host.make_stubborn();
+        let (mut ear, _) = stage.attach(&order).await;
+        for _ in 0..2 {
+            let told = ear.wait_for(RevertFailed).await.error.unwrap();
+            assert!(told.contains("has not ended yet"), "{told}");
+            stage.revert(&order).await;
+        }
+        ear.wait_for(RevertFailed).await;
+        assert_eq!(host.done(), ["end 200"; 3]);
+        host.end(HOLDER);
+        let (mut ear, _) = stage.attach(&order).await;
+        ear.wait_for(Reverted).await;
+        assert_eq!((host.record(&plan.id), stage.node.open()), (None, vec![]));
+    });
+}
+
+#[test]
 fn an_order_that_follows_the_end_of_the_one_before_keeps_its_fault_process() {
     play(Limits::default(), async |stage: Stage| {
         let [first, second] = order_in_parts();
@@ -406,7 +434,7 @@ fn only_the_commands_of_the_configuration_are_run() {
     let commands = [("restart-db".to_owned(), vec!["systemctl".to_owned(), "restart".to_owned()])].into();
     play(Limits { commands, ..Limits::default() }, async |stage: Stage| {
         assert_eq!(stage.node.run_command("restart-db").await.unwrap(), "systemctl restart");
-        let refused = stage.node.run_command("rm").await.unwrap_err();
+        let refused = stage.node.run_command("rm").await.unwrap_err().to_string();
         assert!(refused.contains("\"rm\"") && refused.contains("restart-db"), "{refused}");
         let action = |name: &str| NodeAction::Command { host: String::new(), name: name.to_owned() };
         assert_eq!(stage.node.act(&action("restart-db")).await.unwrap()[0].observed, "systemctl restart");
@@ -429,5 +457,25 @@ fn only_what_somebody_starts_again_and_nobody_protects_is_restarted() {
         assert!(stage.machine.host.is_running(instance(0).process));
         assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended");
         assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended already");
+    });
+}
+
+#[test]
+fn what_was_tried_and_failed_is_not_told_as_a_refusal() {
+    let commands = [("flush".to_owned(), vec!["false".to_owned()])].into();
+    play(Limits { commands, ..Limits::default() }, async |stage: Stage| {
+        let flush = NodeAction::Command { host: String::new(), name: "flush".to_owned() };
+        let restart = NodeAction::Restart(Box::new(instance(IMMORTAL)));
+        stage.machine.host.start(instance(IMMORTAL).process);
+        for (action, reason) in [
+            (flush, "command flush: false ended with exit code 1"),
+            (restart, "ending app/1007: not proven: it still runs"),
+        ] {
+            let failed = stage.node.act(&action).await.unwrap_err();
+            assert_eq!(failed, NodeError::Failed { reason: reason.to_owned() });
+            assert_eq!(failed.to_string(), format!("the node tried and failed: {reason}"));
+        }
+        let rm = NodeAction::Command { host: String::new(), name: "rm".to_owned() };
+        assert!(matches!(stage.node.act(&rm).await, Err(NodeError::Refused { .. })));
     });
 }

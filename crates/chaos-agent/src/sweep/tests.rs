@@ -98,3 +98,18 @@ fn a_fault_process_that_works_for_a_dead_process_is_ended_first() {
     assert_eq!(settle_left(&host, &id, Known::Nothing).state, Reverted);
     assert_eq!(host.done(), ["end 200", "undo run-0", "remove run-0"]);
 }
+
+#[test]
+fn what_a_fault_process_of_a_dead_process_does_not_let_go_of_in_time_stays_with_it() {
+    let (stubborn, id) = host(None);
+    stubborn.make_stubborn();
+    assert_eq!(settle_left(&stubborn, &id, Known::Nothing).state, RevertFailed);
+    assert_eq!(stubborn.done(), ["end 200"], "it would write again what is removed under its hands");
+    // What it has let go of is told, whatever else it is busy with.
+    for (outcome, told) in [(TargetGone, TargetGone), (RevertFailed, Reverted)] {
+        let (stubborn, id) = host(Some(outcome));
+        stubborn.make_stubborn();
+        assert_eq!(settle_left(&stubborn, &id, Known::Nothing).state, told);
+        assert!(stubborn.record(&id).is_none());
+    }
+}

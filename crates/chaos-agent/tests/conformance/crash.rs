@@ -1,5 +1,6 @@
 //! Whoever is killed, whenever: nothing is left.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use chaos_agent::sweep::recover;
@@ -174,6 +175,41 @@ fn recovery_removes_rules_of_the_dead_that_have_no_record_once_they_are_inert_an
         recover(state.path(), false).unwrap();
         assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::Absent, "nothing is left");
     });
+}
+
+/// Only its record leads into a network of the victim's own: what is there goes with the record, or never.
+#[test]
+fn rules_of_the_dead_in_a_network_of_the_victims_own_go_with_their_record_once_they_are_inert() {
+    if !super::scene::is_root() {
+        return;
+    }
+    let (scene, state) = (super::scene::partition_of_a_namespace(), tempfile::tempdir().unwrap());
+    let namespace = std::fs::File::open(format!("/proc/{}/ns/net", scene.instance.process.pid)).unwrap();
+    let mut socket = NftSocket::open_in(namespace.as_fd()).unwrap();
+    let mut order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+    order.lease = Duration::from_secs(2);
+    let parent = Actor::parent(state.path(), &order);
+    parent.wait_for_state(Active);
+    let name = InjectionName::new(order.injections[0].id.0.clone()).unwrap();
+    assert!(socket.read(&name).unwrap().is_in_effect());
+    let fault_process = holder(&order.run).unwrap();
+    // It must not see the end of its fault process.
+    let parent_held = chaos_agent::sys::pidfd::PidFd::open(parent.victim.process).unwrap();
+    parent_held.send_signal(libc::SIGSTOP).unwrap();
+    eventually("it stands still", || {
+        chaos_agent::sys::proc::stat(parent.victim.process.pid).unwrap().state == 'T'
+    });
+    kill(fault_process);
+    kill(parent.victim.process);
+    eventually("both are gone", || holder(&order.run).is_none());
+    eventually("the kernel has ended it", || socket.read(&name).unwrap().elements.is_empty());
+    assert_eq!(records(state.path()).len(), 1);
+    assert_eq!(socket.remove_table_if_empty().unwrap(), TableRemoval::InUse, "its rules are left");
+    let told = recover(state.path(), false).unwrap();
+    assert_eq!(told[0].state, Reverted, "{told:?}");
+    assert!(records(state.path()).is_empty());
+    let left = socket.remove_table_if_empty().unwrap();
+    assert_eq!(left, TableRemoval::Absent, "no rule, no set and no table of ours is left");
 }
 
 #[test]

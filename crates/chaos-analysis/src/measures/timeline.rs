@@ -44,10 +44,15 @@ impl Timeline {
             phase: state.phase,
             what,
         };
-        // Whatever comes in after the end changes nothing and is not told.
-        if before != Phase::Finished
-            && let Some(what) = self.tell(header, before, state, &record.event)
-        {
+        // Whatever else comes in after the end changes nothing and is not told.
+        let told = match (&record.event, before) {
+            (Event::Injection(report), Phase::Finished) => {
+                Some(format!("{} (late, after the end of the run)", injection(header, state, report)))
+            }
+            (_, Phase::Finished) => None,
+            (event, _) => self.tell(header, before, state, event),
+        };
+        if let Some(what) = told {
             self.push(entry(secrets.scrub(&what)));
         }
         if state.phase == before {

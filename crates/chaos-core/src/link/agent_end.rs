@@ -467,7 +467,7 @@ impl Entry {
 }
 
 /// The run that an injection's id begins with.
-fn run_of(injection: &InjectionId) -> RunId {
+pub fn run_of(injection: &InjectionId) -> RunId {
     let run = injection.0.rsplit_once('-').map_or(injection.0.as_str(), |(run, _)| run);
     RunId(run.to_owned())
 }

@@ -293,6 +293,32 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_a_node_reads_back_as_it_was_told_and_one_of_a_newer_node_in_its_own_words() {
+        let answer = |error| AgentFrame::Answer { request: 7, answer: Err(error) };
+        let reason = "ending app/4711: it still runs".to_owned();
+        let failed = NodeError::Failed { reason };
+        for error in
+            [failed, NodeError::Refused { reason: "no".into() }, NodeError::Unknown("Melted {}".into())]
+        {
+            let bytes = answer(error.clone()).encode().expect("small enough");
+            assert_eq!(AgentFrame::decode(&bytes), Ok(answer(error)));
+        }
+        let read = |error: &str| {
+            let bytes = format!(r#"{{"answer":{{"request":7,"answer":{{"Err":{error}}}}}}}"#);
+            AgentFrame::decode(bytes.as_bytes())
+        };
+        for newer in [r#"{"Melted":{"at":[900,"°C"]}}"#, "\"Melted\"", r#"{"Refused":{"because":"no"}}"#, "1"]
+        {
+            let words = newer.trim_matches('"').to_owned();
+            let frame = read(newer).expect("readable");
+            assert_eq!(frame, answer(NodeError::Unknown(words)));
+            assert_eq!(AgentFrame::decode(&frame.encode().expect("small enough")), Ok(frame));
+        }
+        let long = read(&format!("{{\"Melted\":\"{}\"}}", "x".repeat(100_000))).expect("readable");
+        assert!(long.encode().expect("small enough").len() < 1000);
+    }
+
+    #[test]
     fn what_is_unknown_or_too_large_is_refused() {
         for bytes in [&br#"{"run":"rm -rf /"}"#[..], b"", b"\xff", br#"{"bye":null,"more":1}"#] {
             let error = AgentFrame::decode(bytes).expect_err("no frame");

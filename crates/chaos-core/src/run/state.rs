@@ -200,6 +200,12 @@ impl RunState {
         self.injections.iter().filter(|injection| !injection.state.is_final())
     }
 
+    /// The undo of this injection was given up on, and is not proven since.
+    pub fn given_up(&self, injection: &InjectionId) -> bool {
+        let failed = |one: &&Injection| one.state == InjectionState::RevertFailed;
+        self.injections.iter().filter(failed).any(|one| one.id == *injection)
+    }
+
     /// Ids of the instances that were ever selected.
     pub fn selected_instances(&self) -> impl Iterator<Item = &str> {
         self.injections.iter().map(|injection| injection.instance.id.as_str())

@@ -113,6 +113,7 @@ impl RunState {
             (Reverting, Event::StopRequested(stop)) => step.stop_while_reverting(self, stop),
             // A death of the owner or of the store is told to a run in any phase; once undone it changes nothing.
             (Baseline | Reverting | Recovering, Event::Failed(failure)) => step.fail(self, failure),
+            (Finished, Event::Injection(report)) => step.proven_late(self, report),
             // What was on its way when the phase changed comes late and changes nothing.
             (Finished, _)
             | (Reverting | Recovering, Event::Elapsed(_) | Event::Redrawn { .. })
@@ -278,11 +279,12 @@ impl Step<'_> {
     }
 
     /// Undone without being asked to by this run: a holder that was told to end, or another hand. A kill is undone at
-    /// once, for there is nothing to undo.
+    /// once, for there is nothing to undo; but one that was never active may not have been made at all.
     fn ended_early(&self, run: &RunState, index: usize) -> bool {
-        let item = run.injections[index].item;
-        let kind = self.header.experiment.spec.faults[item].fault.kind();
-        kind != FaultKind::PodKill && run.items[item] != ItemState::Ended
+        let injection = &run.injections[index];
+        let kind = self.header.experiment.spec.faults[injection.item].fault.kind();
+        let is_done = kind == FaultKind::PodKill && injection.active_ms.is_some();
+        !is_done && run.items[injection.item] != ItemState::Ended
     }
 
     /// The fault and whom it hits.
@@ -331,6 +333,14 @@ impl Step<'_> {
     /// An undo that was given up on is proven after all, or the other way round.
     fn reported_late(&mut self, run: &mut RunState, report: InjectionReport) {
         self.record(run, &report);
+    }
+
+    /// An undo that the run gave up on is proven after its end. Its outcome stays: nobody knew then.
+    fn proven_late(&mut self, run: &mut RunState, report: InjectionReport) {
+        let given_up = run.given_up(&report.injection);
+        if given_up && matches!(report.state, InjectionState::Reverted | InjectionState::TargetGone) {
+            self.record(run, &report);
+        }
     }
 
     fn activated(&mut self, run: &mut RunState, index: usize) {

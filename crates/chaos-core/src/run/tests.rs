@@ -351,6 +351,18 @@ fn a_fault_that_another_hand_ended_leaves_the_verdict_open() {
 }
 
 #[test]
+fn a_kill_that_was_never_seen_to_be_made_ends_the_run_and_leaves_the_verdict_open() {
+    let header = header("{ pod_kill: {} }", "");
+    // The agent ended before its order was carried out, and the next one finds no undo record.
+    let before = [until_active()[..2].to_vec(), undone()].concat();
+    assert_eq!(verdict(&header, &before), (Verdict::Inconclusive, 6));
+    let during = [until_active()[..3].to_vec(), undone()].concat();
+    assert_eq!(verdict(&header, &during), (Verdict::Inconclusive, 6), "one of two");
+    let made = run(&header, &[until_active(), undone()].concat());
+    assert_eq!((made.phase, made.failure), (Phase::Active, None), "what was made is observed to the end");
+}
+
+#[test]
 fn health_that_stays_unknown_stops_a_run_but_one_gap_does_not() {
     let header = header(PAUSE, "");
     let gap = [until_active(), vec![measured(None, 2), measured(Some(1.0), 2), measured(None, 2)]].concat();
@@ -448,17 +460,20 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Whatever happens: no injection after a stop, a final state is never left, an outcome is never changed, what is
-    /// not final at the end was declared unproven, and the journal replays to the same state.
+    /// not final at the end was declared unproven, nothing is waited for that has ended, and the journal replays to the
+    /// same state.
     #[test]
     fn the_promises_hold_for_any_order_of_events(
         events in prop::collection::vec(any_event(), 0..60), probed: bool, ramped: bool, stepwise: bool, helped: bool,
+        kills: bool,
     ) {
+        let fault = if kills { "{ pod_kill: {} }" } else { PAUSE };
         let probes = if probed { PROBE } else { "" };
         let count = if ramped { "ramp: [25%, 50%]" } else { "baseline: 0s" };
         let revert = if stepwise { "stepwise" } else { "at_once" };
         let actions = if helped { "[{ restart: {} }]" } else { "[]" };
         let header = header_of(&format!(
-            "target: {{ host: {{ app: a }} }}, faults: [{PAUSE}], {count}, revert: {revert}, duration: 10s, \
+            "target: {{ host: {{ app: a }} }}, faults: [{fault}], {count}, revert: {revert}, duration: 10s, \
              probes: [{probes}], recovery: {{ timeout: 20s, actions: {actions} }}"
         ));
         let mut state = RunState::new(&header);
@@ -485,6 +500,8 @@ proptest! {
             if before.outcome.is_some() {
                 prop_assert_eq!(&before.outcome, &state.outcome);
             }
+            let waits_for_none = state.phase == Phase::Injecting && state.unfinished().next().is_none();
+            prop_assert!(!waits_for_none, "a run does not wait for what has ended");
             if state.phase == Phase::Finished && (Phase::Injecting..Phase::Finished).contains(&before.phase) {
                 prop_assert!(state.unfinished().next().is_none(), "every applied fault has an end");
             }

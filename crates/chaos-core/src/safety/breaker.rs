@@ -38,7 +38,8 @@ pub enum BreakerState {
 
 /// What a finished run says of its target; `None` when it says nothing, so that it neither counts as a failure nor
 /// ends a row of them: it never began, or a person ended it. [`state`] passes those over; whoever reads the runs that
-/// are handed to it has to leave them out before it counts, else the refusals of an open breaker would close it.
+/// are handed to it has to leave them out before it counts, else the refusals of an open breaker would close it. A store
+/// keeps the answer beside each run, so a change here needs a new version of its format.
 pub fn failed(run: &RunSummary) -> Option<bool> {
     /// Exit code of a target that matches nothing: a mistake in the document.
     const USAGE: Option<u8> = Some(2);

@@ -11,10 +11,10 @@ use chaos_core::link::{
     AgentFrame, Answer, Epoch, Hello, HostInfo, Introduction, LOCAL_HOST, Refusal, Request, ServerEnd,
     ServerFrame, ServerOutput, concludes,
 };
-use chaos_core::port::{Clock, InjectOrder, NodeError, ReportSink};
+use chaos_core::port::{Clock, InjectOrder, InjectionReport, NodeError, ReportSink};
 use chaos_core::run::{InjectionId, RunId};
 use jiff::Timestamp;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,7 @@ type Answered = Result<Answer, NodeError>;
 pub(super) struct Host {
     name: String,
     clock: Arc<dyn Clock>,
+    strays: broadcast::Sender<InjectionReport>,
     state: Mutex<State>,
 }
 
@@ -49,7 +50,12 @@ struct Link {
 }
 
 impl Host {
-    pub(super) fn new(name: &str, config: &HubConfig, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        config: &HubConfig,
+        clock: Arc<dyn Clock>,
+        strays: broadcast::Sender<InjectionReport>,
+    ) -> Self {
         let lease_ms = u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX);
         let state = State {
             end: ServerEnd::new(name, &config.version, lease_ms),
@@ -61,7 +67,7 @@ impl Host {
             lost_at: None,
             said_bye: false,
         };
-        Self { name: name.to_owned(), clock, state: Mutex::new(state) }
+        Self { name: name.to_owned(), clock, strays, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -297,10 +303,14 @@ impl Host {
                         sink(report);
                     }
                 }
-                ServerOutput::Stray(report) => tracing::warn!(
-                    host = self.shown(), injection = %report.injection, state = %report.state,
-                    error = ?report.error, "the end of an injection that no run here waits for"
-                ),
+                ServerOutput::Stray(report) => {
+                    tracing::warn!(
+                        host = self.shown(), injection = %report.injection, state = %report.state,
+                        error = ?report.error, "the end of an injection that no run here waits for"
+                    );
+                    // Nobody listening is fine.
+                    let _ = self.strays.send(report);
+                }
             }
         }
     }

@@ -58,6 +58,7 @@ pub(super) async fn close(
             format!("the note has {length} characters; expected 1 to {NOTE_CHARS_MAX} that say something");
         return Err(ApiError::bad_request(detail));
     }
+    let _one_after_the_other = app.incidents.lock().await;
     let incident = find(&app, names.id()?).await?;
     if incident.status == IncidentStatus::Closed {
         let by = incident.closed_by.as_deref().unwrap_or("somebody");

@@ -1,13 +1,15 @@
 //! Agents of other hosts over real WebSockets: who may connect, what is shown of them, what a broken link means.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chaos_agent::link::{Agent, DialError, Dialler, introduce};
 use chaos_agent::local::Limits;
 use chaos_api::{CreateQuery, ExperimentBody, ProblemCode, StopRequest, TargetsQuery};
 use chaos_core::access::Role;
-use chaos_core::run::{Phase, Verdict};
+use chaos_core::incident::Incident;
+use chaos_core::run::{InjectionState, Phase, Verdict};
 use chaos_core::spec::HostTarget;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -155,5 +157,42 @@ async fn a_stop_reaches_a_host_that_was_away() {
     assert_eq!(remote.node.active(), 0);
     let detail = service.client.get(&key("there")).await.unwrap();
     assert_eq!(detail.record.verdict, Some(Verdict::Stopped));
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_is_proven_after_its_run_gave_up_is_written_down_and_the_outcome_stays() {
+    let service = Service::start().await;
+    let mut remote = Remote::connected(&service, "node-1").await;
+    remote.node.revert_fails.store(true, Ordering::SeqCst);
+    start(&service, "orchestrator", "stuck").await;
+    service.until("stuck", Phase::Active).await;
+    service.client.stop(&key("stuck"), &StopRequest::default()).await.unwrap();
+    let before = service.until("stuck", Phase::Finished).await.latest.unwrap();
+    assert_eq!(before.injections[0].state, InjectionState::RevertFailed);
+    let incident = async || service.client.incidents(None, None).await.unwrap().pop();
+    until("an incident", async || incident().await.is_some()).await;
+    let opened = incident().await.unwrap();
+    let closed = service.client.close_incident(&opened.id, "undone by hand").await.unwrap();
+    remote.node.revert_fails.store(false, Ordering::SeqCst);
+    remote.cut();
+    remote.connect().await;
+    until("the late proof is told", async || {
+        incident().await.unwrap().timeline.len() > opened.timeline.len()
+    })
+    .await;
+    let told = incident().await.unwrap();
+    let line = told.timeline.last().unwrap();
+    assert!(
+        line.text.ends_with("is reverted (script: reverted) (late, after the end of the run)"),
+        "{line:?}"
+    );
+    assert!(line.at >= opened.opened_at);
+    assert_eq!(Incident { timeline: closed.timeline.clone(), ..told }, closed, "it stays closed");
+    let after = service.client.get(&key("stuck")).await.unwrap().latest.unwrap();
+    assert_eq!(after.injections[0].state, InjectionState::Reverted);
+    assert_eq!(after.summary, before.summary);
+    assert!(after.summary.revert_incomplete && after.summary.exit_code == Some(7));
+    assert!(service.server.engine().active().is_empty());
     service.shutdown().await;
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use chaos_core::journal::RunSummary;
 use chaos_core::port::Store as _;
+use chaos_core::run::Verdict;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use super::conformance::{experiment, finished, header, key, records, summary};
@@ -36,9 +38,9 @@ async fn first_version(path: &Path) {
     ] {
         connection.execute(AssertSqlSafe(statement)).await.unwrap();
     }
-    let unproven = chaos_core::journal::RunSummary { revert_incomplete: true, ..finished(&header) };
+    let unproven = RunSummary { revert_incomplete: true, ..finished(&header) };
     for (number, run, end) in [(1, "old", unproven), (2, "run", finished(&header))] {
-        let end = chaos_core::journal::RunSummary { run: chaos_core::run::RunId(run.to_owned()), ..end };
+        let end = RunSummary { run: chaos_core::run::RunId(run.to_owned()), ..end };
         let header = chaos_core::journal::RunHeader { run: end.run.clone(), ..header.clone() };
         sqlx::query("INSERT INTO runs VALUES ($1, $2, 'default', 'ran', 7, 'completed', 1, $3, $4, $5)")
             .bind(number)
@@ -86,6 +88,46 @@ async fn a_database_of_the_first_version_has_everything_after_it_is_opened() {
     store.append(&header.run, &records([4]), &summary(&header)).await.unwrap();
     store.close().await;
     SqlStore::open_to_read(&path).await.unwrap().close().await;
+}
+
+/// Older runs of a target count as outcomes where new ones do, on an empty database.
+pub(super) async fn older_runs_count_where_new_ones_do(place: &Place) {
+    let mut connection = place.connect().await.unwrap();
+    schema::apply(&mut connection, place.database, 2).await.unwrap();
+    let target = "app \"orchestrator\"";
+    let mut ends = Vec::new();
+    for (number, verdict) in (1..).zip([Verdict::Error, Verdict::Held, Verdict::Blocked].repeat(100)) {
+        let header = header(&format!("run-{number}"), experiment("default", "one"));
+        let end = RunSummary { verdict: Some(verdict), ..finished(&header) };
+        sqlx::query(
+            "INSERT INTO runs (number, run, namespace, name, created_at, status, finished, last_seq, header, \
+             summary, target) VALUES ($1, $2, 'default', 'one', 7, 'completed', 1, 0, '{}', $3, $4)",
+        )
+        .bind(number)
+        .bind(&*header.run.0)
+        .bind(serde_json::to_string(&end).unwrap())
+        .bind(target)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        ends.push(end);
+    }
+    connection.execute("UPDATE runs SET summary = '{' WHERE number = 1").await.unwrap();
+    schema::apply(&mut connection, place.database, 3).await.unwrap();
+    let counted = "SELECT number FROM runs WHERE counted = 1 ORDER BY number";
+    let rows = connection.fetch_all(counted).await.unwrap();
+    let counted: Vec<i64> = rows.iter().map(|row| row.try_get(0).unwrap()).collect();
+    let expected = (1..).zip(&ends).skip(1).filter(|(_, end)| end.verdict != Some(Verdict::Blocked));
+    assert_eq!(counted, expected.map(|(number, _)| number).collect::<Vec<i64>>());
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_of_the_second_version_count_where_new_ones_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chaos.db");
+    create_file(&path).unwrap();
+    older_runs_count_where_new_ones_do(&Place::file(&path, Access::ReadWrite).unwrap()).await;
 }
 
 #[tokio::test]

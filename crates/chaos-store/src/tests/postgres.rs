@@ -48,6 +48,13 @@ async fn postgres_passes_the_conformance_suite() {
 }
 
 #[tokio::test]
+async fn runs_of_the_second_version_count_where_new_ones_do() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::url(&cluster.database("older").await).unwrap();
+    super::format::older_runs_count_where_new_ones_do(&place).await;
+}
+
+#[tokio::test]
 async fn a_second_server_is_refused_and_told_who_writes() {
     let Some(cluster) = cluster() else { return };
     let url = cluster.database("one").await;

@@ -78,7 +78,7 @@ pub(super) async fn create(connection: &mut AnyConnection, run: &Create) -> Resu
     let number: i64 = row.try_get(0)?;
     sqlx::query(
         "INSERT INTO runs (number, run, namespace, name, created_at, status, finished, last_seq, header, summary, \
-         target, revert_incomplete) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11)",
+         target, revert_incomplete, counted) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11, $12)",
     )
     .bind(number)
     .bind(&*summary.run.0)
@@ -91,6 +91,7 @@ pub(super) async fn create(connection: &mut AnyConnection, run: &Create) -> Resu
     .bind(&*summary.text)
     .bind(&*summary.target)
     .bind(summary.revert_incomplete)
+    .bind(summary.counted)
     .execute(&mut *connection)
     .await?;
     register(&mut *connection, document).await?.ok();
@@ -173,7 +174,8 @@ async fn add_some(
         .bind(summary.finished)
         .bind(summary.revert_incomplete)
         .bind(&*summary.key.namespace)
-        .bind(&*summary.key.name);
+        .bind(&*summary.key.name)
+        .bind(summary.counted);
     let query = records.iter().fold(query, |query, record| query.bind(&**record));
     let rows = query.fetch_all(connection).await?;
     let Some(row) = rows.first() else { return Ok(None) };

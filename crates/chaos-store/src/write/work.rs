@@ -5,6 +5,7 @@
 use chaos_core::journal::{RECORDS_MAX, Record, RunHeader, RunSummary};
 use chaos_core::port::StoreError;
 use chaos_core::run::{Phase, RunId};
+use chaos_core::safety::breaker;
 use chaos_core::spec::{Experiment, ExperimentKey};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -71,6 +72,7 @@ pub(super) struct Summary {
     pub(super) finished: i64,
     pub(super) target: String,
     pub(super) revert_incomplete: i64,
+    pub(super) counted: i64,
     pub(super) text: String,
 }
 
@@ -172,9 +174,15 @@ impl Summary {
             finished: i64::from(summary.phase == Phase::Finished),
             target: plain(&summary.target),
             revert_incomplete: i64::from(summary.revert_incomplete),
+            counted: i64::from(counts(summary)),
             text: text(action, summary)?,
         })
     }
+}
+
+/// Does a run count among the outcomes of its target?
+pub(crate) fn counts(summary: &RunSummary) -> bool {
+    summary.phase == Phase::Finished && breaker::failed(summary).is_some()
 }
 
 fn key_of(summary: &RunSummary) -> ExperimentKey {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chaos_core::run::{Event, InjectionId, InjectionState, Phase, RunState, Verdict};
+use chaos_core::run::{Event, Failure, InjectionId, InjectionState, Phase, RunState, Verdict};
 use tokio::time::sleep;
 
 use super::ports::names;
@@ -29,56 +29,56 @@ pub(super) async fn watch(world: &World) {
     }
 }
 
-/// 3: a fault is a lease. Nothing goes on for longer than that when nobody can speak with whoever holds it.
+/// 3: a fault is a lease. Nothing goes on for longer than that when nobody speaks with whoever holds it, and what nobody
+/// holds any more is undone at once.
 fn look(world: &World, machine: &str) {
     let universe = &world.universe;
     let now = universe.now();
-    let contact = world.in_contact(machine);
-    let (since, agent, failing) = {
+    let has_agent = world.has_agent(machine);
+    let (contact, agent, running, ended, tried) = {
         let mut inside = universe.inside();
         let Some(known) = inside.machines.get_mut(machine) else { return };
-        if contact {
+        // Nothing is between the service and the agent in its process.
+        if machine.is_empty() && has_agent {
             known.contact = now;
         }
-        let failing = known.failing_undos.values().any(|left| *left > 0);
-        (known.contact, known.agent, failing)
-    };
-    if failing {
-        return;
-    }
-    let running = |process| {
-        universe.inside().machines.get(machine).is_some_and(|known| known.running.contains(&process))
+        let agent = known.agent.filter(|_| has_agent).map(|(_, since)| since);
+        (known.contact, agent, known.running.clone(), known.ended.clone(), known.undone.clone())
     };
     for (id, acting) in universe.acting(machine) {
-        let held = running(acting.holder);
-        if held && now > since + LEASE + SLACK && now > acting.since + LEASE + SLACK {
-            universe.breach(format!("3: {id} goes on {:?} after the last contact", now - since));
+        let held = running.contains(&acting.holder);
+        if held && now > contact.max(acting.since) + LEASE + SLACK {
+            universe.breach(format!("3: {id} goes on {:?} after the last contact", now - contact));
         }
-        if now > acting.since + LONGEST {
+        // An undo that fails is no silence once the journal says it: whoever reads that is to act.
+        let is_too_long = now > acting.since + LONGEST;
+        if is_too_long && !unproven(world).contains(&id) {
             universe.breach(format!("3: {id} goes on for {:?}", now - acting.since));
         }
-        // A node that lives sweeps at once what a dead fault process left.
-        let swept_by = agent.filter(|_| world.has_agent(machine)).map(|(_, since)| since.max(acting.since));
-        let known = universe.inside().told_unproven.contains(&id);
-        if let Some(swept_by) = swept_by.filter(|_| !held && !known && !acting.kind.expires())
-            && now > swept_by + LONGEST / 2
+        // A node that lives sweeps at once what a dead fault process left, and one that starts does, too.
+        let ended = ended.get(&acting.holder).copied().unwrap_or_default();
+        let left = agent.filter(|_| !held && !acting.kind.expires()).map(|since| since.max(ended));
+        if let Some(left) = left.filter(|_| !tried.contains(&id))
+            && now > left + SLACK
         {
-            universe.breach(format!("3: {id} is held by nobody and still acts"));
+            universe.breach(format!("3: {id} is held by nobody, and nobody has tried to undo it"));
         }
     }
 }
 
+/// What a journal says out loud is not undone.
+fn unproven(world: &World) -> BTreeSet<InjectionId> {
+    let runs = world.disk.all();
+    let states = runs.iter().filter_map(|run| RunState::replay(&run.header, &run.records).ok());
+    let failed = states
+        .flat_map(|state| state.injections)
+        .filter(|injection| injection.state == InjectionState::RevertFailed);
+    failed.map(|injection| injection.id).collect()
+}
+
 /// What still acts or has an undo record, but for what a journal says out loud is not undone.
 fn left_in_silence(world: &World) -> Vec<String> {
-    let unproven: BTreeSet<InjectionId> = world
-        .disk
-        .all()
-        .iter()
-        .filter_map(|run| RunState::replay(&run.header, &run.records).ok())
-        .flat_map(|state| state.injections)
-        .filter(|injection| injection.state == InjectionState::RevertFailed)
-        .map(|injection| injection.id)
-        .collect();
+    let unproven = unproven(world);
     let mut left = Vec::new();
     for machine in world.universe.machines() {
         let acting: Vec<InjectionId> = world.universe.acting(&machine).into_keys().collect();
@@ -148,7 +148,11 @@ pub(super) fn end(world: &World) {
         }
         check_order(world, &run.header.run.0, &run.records);
         let verdict = run.summary.verdict;
+        // Kills by one run may leave another nothing to choose from, which is an error, and no defect.
+        let nothing_left = universe.inside().killed_all
+            && matches!(&state.failure, Some(Failure::Target(reason)) if reason.starts_with("nothing matches"));
         if calm
+            && !nothing_left
             && !matches!(
                 verdict,
                 Some(Verdict::Held | Verdict::Blocked | Verdict::Stopped | Verdict::Deviated)

@@ -184,10 +184,11 @@ pub(super) fn kill_victim(universe: &Universe, machine: &str, process: ProcessRe
         victims.into_iter().flatten().find_map(|(app, processes)| {
             let place = processes.iter().position(|one| *one == process)?;
             processes.remove(place);
-            Some(app.clone())
+            Some((app.clone(), processes.is_empty()))
         })
     };
-    let Some(app) = app else { return };
+    let Some((app, was_last)) = app else { return };
+    universe.inside().killed_all |= was_last;
     let (universe, machine) = (universe.clone(), machine.to_owned());
     tokio::spawn(async move {
         sleep(universe.milliseconds(200, 1500)).await;

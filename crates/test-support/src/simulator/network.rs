@@ -16,8 +16,8 @@ use super::universe::Universe;
 /// Frames that are under way at most.
 const UNDER_WAY_MAX: usize = 64;
 
-/// Carries frames from an agent's transport to one for the hub, until it is cut.
-pub(super) fn carry(universe: &Universe, far: FarEnd, cut: &CancellationToken) -> Transport {
+/// Carries frames from the transport of the agent of a machine to one for the hub, until it is cut.
+pub(super) fn carry(universe: &Universe, machine: &str, far: FarEnd, cut: &CancellationToken) -> Transport {
     let (up, frames) = mpsc::channel(UNDER_WAY_MAX);
     let (orders, down) = mpsc::channel(UNDER_WAY_MAX);
     // Each side notices a cut by itself, and perhaps much later.
@@ -25,9 +25,11 @@ pub(super) fn carry(universe: &Universe, far: FarEnd, cut: &CancellationToken) -
     tokio::spawn(notice(universe.clone(), cut.clone(), near_cut.clone()));
     tokio::spawn(notice(universe.clone(), cut.clone(), hub_cut.clone()));
     tokio::spawn(both_end(near_cut, hub_cut.clone()));
-    tokio::spawn(one_way::<AgentFrame>(universe.clone(), far.frames, up, cut.clone()));
+    tokio::spawn(one_way::<AgentFrame>(universe.clone(), far.frames, up, cut.clone(), || {}));
     let down = if universe.broken.forgets_at_reconnect { again(universe, down) } else { down };
-    tokio::spawn(one_way::<ServerFrame>(universe.clone(), down, far.orders, cut.clone()));
+    let (known, machine) = (universe.clone(), machine.to_owned());
+    let heard = move || known.contact(&machine);
+    tokio::spawn(one_way::<ServerFrame>(universe.clone(), down, far.orders, cut.clone(), heard));
     Transport { frames, orders, cut: hub_cut }
 }
 
@@ -36,6 +38,7 @@ async fn one_way<F>(
     mut from: mpsc::Receiver<F>,
     to: mpsc::Sender<F>,
     cut: CancellationToken,
+    heard: impl Fn(),
 ) {
     loop {
         let frame = tokio::select! {
@@ -54,6 +57,7 @@ async fn one_way<F>(
         if to.send(frame).await.is_err() {
             return;
         }
+        heard();
     }
 }
 

@@ -156,9 +156,6 @@ impl Watched {
             if concluded && acts {
                 universe.breach(format!("2: {id} is told to be {} and still acts", report.state));
             }
-            if report.state == InjectionState::RevertFailed {
-                universe.inside().told_unproven.insert(id.clone());
-            }
             inner(report);
         })
     }

@@ -211,7 +211,7 @@ impl World {
             let (near, far) = Transport::in_memory();
             let cut = CancellationToken::new();
             self.remember_link(host, cut.clone());
-            let transport = network::carry(&self.universe, far, &cut);
+            let transport = network::carry(&self.universe, host, far, &cut);
             let (hub, dead) = (service.hub.clone(), service.actor.killed.clone());
             let link = cut.clone();
             tokio::spawn(async move {
@@ -272,17 +272,6 @@ impl World {
             sleep(length).await;
             agent.dark.store(false, std::sync::atomic::Ordering::SeqCst);
         });
-    }
-
-    /// The service and the agent of a machine can speak with each other now.
-    pub(super) fn in_contact(&self, host: &str) -> bool {
-        let Some(_service) = self.service() else { return false };
-        match self.agent(host) {
-            Some(agent) => {
-                !agent.link.is_cancelled() && !agent.dark.load(std::sync::atomic::Ordering::SeqCst)
-            }
-            None => host.is_empty() && self.has_local,
-        }
     }
 
     /// An agent runs on that machine.

@@ -47,7 +47,6 @@ pub(super) struct Acting {
     pub(super) since: Duration,
     /// The kernel ends it by itself then.
     pub(super) until: Option<Duration>,
-    /// Nobody has been able to answer for it since: its holder is dead and its agent, too.
     pub(super) victim: ProcessRef,
 }
 
@@ -55,6 +54,8 @@ pub(super) struct Acting {
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     pub(super) running: BTreeSet<ProcessRef>,
+    /// When processes ended.
+    pub(super) ended: BTreeMap<ProcessRef, Duration>,
     pub(super) victims: BTreeMap<String, Vec<ProcessRef>>,
     pub(super) records: BTreeMap<InjectionId, UndoRecord>,
     pub(super) acting: BTreeMap<InjectionId, Acting>,
@@ -68,7 +69,7 @@ pub(super) struct Machine {
     pub(super) incarnations: u64,
     /// The agent process that runs now, and since when.
     pub(super) agent: Option<(ProcessRef, Duration)>,
-    /// The last time at which the server and the agent could speak.
+    /// When its agent heard of the server for the last time.
     pub(super) contact: Duration,
 }
 
@@ -83,8 +84,8 @@ pub(super) struct Inside {
     crash: Option<(String, u32)>,
     /// For a broken variant: what was ordered last.
     pub(super) last_order: Option<ServerFrame>,
-    /// Undos that a service was told have failed: somebody knows of them.
-    pub(super) told_unproven: BTreeSet<InjectionId>,
+    /// At some time an app had no instance left on a machine.
+    pub(super) killed_all: bool,
     /// Somebody was killed, a link was cut, a disk was full, an undo failed.
     pub(super) disturbed: bool,
 }
@@ -110,7 +111,7 @@ impl Universe {
             broken_promise: None,
             crash: None,
             last_order: None,
-            told_unproven: BTreeSet::new(),
+            killed_all: false,
             disturbed: false,
         };
         Self {
@@ -204,6 +205,7 @@ impl Universe {
         let mut inside = self.inside();
         if let Some(machine) = inside.machines.get_mut(machine) {
             machine.running.remove(&process);
+            machine.ended.insert(process, now);
             machine.acting.retain(|_, acting| {
                 let held = acting.holder == process && acting.kind.ends_with_its_holder();
                 !held && acting.victim != process && acting.until.is_none_or(|until| now < until)
@@ -270,6 +272,14 @@ impl Universe {
         let Some(machine) = inside.machines.get_mut(machine) else { return BTreeMap::new() };
         machine.acting.retain(|_, acting| acting.until.is_none_or(|until| now < until));
         machine.acting.clone()
+    }
+
+    /// The agent of a machine hears of the server.
+    pub(super) fn contact(&self, machine: &str) {
+        let now = self.now();
+        if let Some(machine) = self.inside().machines.get_mut(machine) {
+            machine.contact = now;
+        }
     }
 
     pub(super) fn machines(&self) -> Vec<String> {

@@ -303,6 +303,23 @@ fn an_undo_is_tried_again_with_growing_pauses_and_then_given_up_with_its_record_
 }
 
 #[test]
+fn a_record_of_an_undo_that_was_given_up_on_is_not_written_again_when_somebody_has_removed_it_since() {
+    let order = order(1);
+    let (mut play, id) = (Play::new(&order), &ids(&order)[0]);
+    play.host.script(id, Script { undo_fails: 9, ..Script::default() });
+    play.inject(&order);
+    play.settle();
+    play.session.terminate();
+    while play.last().state != RevertFailed {
+        play.pass(Duration::from_millis(1));
+    }
+    crate::sweep::settle_left(&play.host, id, crate::sweep::Known::GivenUp);
+    play.pass(HEARD_WITHIN);
+    assert!(play.session.is_over());
+    assert_eq!(play.host.record(id), None);
+}
+
+#[test]
 fn a_fault_that_somebody_took_away_is_told_as_lost_and_one_whose_target_ended_as_gone() {
     let order = order(2);
     let (mut play, ids) = (Play::new(&order), ids(&order));

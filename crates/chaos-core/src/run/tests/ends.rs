@@ -237,3 +237,24 @@ fn an_engaged_lever_cancels_a_start_and_stops_a_run() {
     assert_eq!(stopped.stop.as_ref().map(|stop| stop.cause), Some(StopCause::Lever));
     assert_eq!(stopped.status(), Status::Stopped);
 }
+
+#[test]
+fn an_undo_that_is_proven_after_the_end_is_recorded_and_the_outcome_stays() {
+    let header = header_of(&format!("target: {{ host: {{ app: a }} }}, faults: [{PAUSE}], duration: 10s"));
+    let mut state = run(&header, &until_active());
+    state.step(&header, 11_000, Event::Elapsed(Timer::Run)).expect("legal");
+    state.step(&header, 45_000, Event::Elapsed(Timer::Revert)).expect("legal");
+    assert_eq!((state.phase, state.injections[0].state), (Phase::Finished, InjectionState::RevertFailed));
+    let (outcome, finished_ms) = (state.outcome.clone(), state.finished_ms);
+    for (late, expected) in [
+        (InjectionState::Active, InjectionState::RevertFailed),
+        (InjectionState::RevertFailed, InjectionState::RevertFailed),
+        (InjectionState::Reverted, InjectionState::Reverted),
+        (InjectionState::RevertFailed, InjectionState::Reverted),
+    ] {
+        assert_eq!(state.step(&header, 90_000, report(0, late)).expect("legal"), vec![]);
+        assert_eq!(state.injections[0].state, expected, "after {late}");
+    }
+    assert_eq!(state.injections[0].ended_ms, Some(90_000), "when it was proven");
+    assert_eq!((state.outcome, state.finished_ms), (outcome, finished_ms));
+}

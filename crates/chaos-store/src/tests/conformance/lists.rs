@@ -2,7 +2,7 @@
 
 use chaos_core::journal::RunSummary;
 use chaos_core::port::Store as _;
-use chaos_core::run::{RunId, Status};
+use chaos_core::run::{Phase, RunId, Status, StopCause, Verdict};
 use jiff::Timestamp;
 
 use super::{at, experiment, finished, header, key, records, run, summary};
@@ -14,6 +14,7 @@ pub(super) async fn all(store: &SqlStore) {
     a_page_shows_every_change_at_once(store).await;
     runs_page_from_the_latest(store).await;
     outcomes_of_a_target_come_latest_first(store).await;
+    runs_that_say_nothing_of_a_target_take_no_place_among_its_outcomes(store).await;
     names_with_any_character_are_looked_for(store).await;
 }
 
@@ -140,6 +141,39 @@ async fn outcomes_of_a_target_come_latest_first(store: &SqlStore) {
     assert!(store.recent_outcomes("no target", 3).await.unwrap().is_empty());
     let (header, end) = of(4);
     store.append(&header.run, &[], &end).await.unwrap();
+}
+
+async fn runs_that_say_nothing_of_a_target_take_no_place_among_its_outcomes(store: &SqlStore) {
+    let end = async |id: &str, verdict: Verdict, stop_cause: Option<StopCause>, exit_code: u8| {
+        let header = header(id, experiment("telling", id));
+        let target = "the telling \"target\"".to_owned();
+        let summary = RunSummary { target, ..summary(&header) };
+        store.create_run(&header, &summary).await.unwrap();
+        let end = RunSummary {
+            verdict: Some(verdict),
+            stop_cause,
+            exit_code: Some(exit_code),
+            status: verdict.status(),
+            phase: Phase::Finished,
+            ..summary
+        };
+        // One that ends with a record and one that ends without.
+        let records = if exit_code == 5 { records([1]) } else { Vec::new() };
+        store.append(&header.run, &records, &end).await.unwrap();
+        end
+    };
+    let failure = end("telling-failure", Verdict::Error, None, 1).await;
+    let guarded = end("telling-guarded", Verdict::Stopped, Some(StopCause::Guardrail), 4).await;
+    for number in 0..4 {
+        end(&format!("telling-refused-{number}"), Verdict::Blocked, None, 5).await;
+        end(&format!("telling-cancelled-{number}"), Verdict::Stopped, Some(StopCause::Lever), 4).await;
+        end(&format!("telling-by-hand-{number}"), Verdict::Stopped, Some(StopCause::Request), 4).await;
+        end(&format!("telling-misspelt-{number}"), Verdict::Error, None, 2).await;
+    }
+    for limit in [2, 3] {
+        let found = store.recent_outcomes("the telling \"target\"", limit).await.unwrap();
+        assert_eq!(found, [guarded.clone(), failure.clone()], "at most {limit}");
+    }
 }
 
 async fn names_with_any_character_are_looked_for(store: &SqlStore) {
