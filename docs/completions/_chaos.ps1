@@ -258,6 +258,7 @@ Register-ArgumentCompleter -Native -CommandName 'chaos' -ScriptBlock {
         'chaos;approve' {
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Its namespace')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Its namespace')
+            [CompletionResult]::new('--document', '--document', [CompletionResultType]::ParameterName, 'Only this document, by the hash that `chaos status` shows [default: the one that is registered now]')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; recorded')
             [CompletionResult]::new('--valid-for', '--valid-for', [CompletionResultType]::ParameterName, 'How long it counts [default: as the policy says, else a day]')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Server to ask, e.g. http://127.0.0.1:8081 [env: CHAOS_SERVER]')

@@ -228,7 +228,7 @@ _chaos() {
             return 0
             ;;
         chaos__subcmd__approve)
-            opts="-n -q -v -h --namespace --reason --valid-for --server --config-file --state --ca --output --quiet --verbose --help"
+            opts="-n -q -v -h --namespace --document --reason --valid-for --server --config-file --state --ca --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -239,6 +239,10 @@ _chaos() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --document)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

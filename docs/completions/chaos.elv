@@ -244,6 +244,7 @@ set edit:completion:arg-completer[chaos] = {|@words|
         &'chaos;approve'= {
             cand -n 'Its namespace'
             cand --namespace 'Its namespace'
+            cand --document 'Only this document, by the hash that `chaos status` shows [default: the one that is registered now]'
             cand --reason 'Why; recorded'
             cand --valid-for 'How long it counts [default: as the policy says, else a day]'
             cand --server 'Server to ask, e.g. http://127.0.0.1:8081 [env: CHAOS_SERVER]'

@@ -229,6 +229,7 @@ complete -c chaos -n "__fish_chaos_using_subcommand lever; and __fish_seen_subco
 complete -c chaos -n "__fish_chaos_using_subcommand lever; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more on standard error; twice: even more'
 complete -c chaos -n "__fish_chaos_using_subcommand lever; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chaos -n "__fish_chaos_using_subcommand approve" -s n -l namespace -d 'Its namespace' -r
+complete -c chaos -n "__fish_chaos_using_subcommand approve" -l document -d 'Only this document, by the hash that `chaos status` shows [default: the one that is registered now]' -r
 complete -c chaos -n "__fish_chaos_using_subcommand approve" -l reason -d 'Why; recorded' -r
 complete -c chaos -n "__fish_chaos_using_subcommand approve" -l valid-for -d 'How long it counts [default: as the policy says, else a day]' -r
 complete -c chaos -n "__fish_chaos_using_subcommand approve" -l server -d 'Server to ask, e.g. http://127.0.0.1:8081 [env: CHAOS_SERVER]' -r

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::local::Limits;
+use crate::local::{Limits, check_lease};
 
 pub use dial::{CONNECT_PATH, DialError, Dialler, Server, ServerError};
 pub use identity::{Identity, IdentityError};
@@ -75,7 +75,7 @@ impl Transport {
 pub enum Ended {
     /// The link broke.
     Broken,
-    /// The server did not take the agent.
+    /// The server did not take the agent, or on terms that the agent does not take.
     Refused {
         /// Why.
         reason: String,
@@ -301,10 +301,16 @@ impl Agent {
                 }),
                 AgentOutput::TakeUp { run, injections } => self.spawn(|agent| agent.take_up(run, injections)),
                 AgentOutput::Renew(run) => self.spawn(|agent| async move { agent.0.node.renew(&run).await }),
-                AgentOutput::Welcome { version, lease_ms } => self.0.welcome.send_modify(|welcomed| {
+                AgentOutput::Welcome { version, lease_ms } => {
                     let lease = Duration::from_millis(lease_ms);
-                    *welcomed = Welcomed { times: welcomed.times + 1, version, lease };
-                }),
+                    match check_lease(lease) {
+                        Ok(()) => self.0.welcome.send_modify(|welcomed| {
+                            *welcomed = Welcomed { times: welcomed.times + 1, version, lease };
+                        }),
+                        // Silence is measured by it: such a link is none.
+                        Err(reason) => state.refused = Some(format!("the server speaks of {reason}")),
+                    }
+                }
                 AgentOutput::Refused { reason } => state.refused = Some(reason),
             }
         }

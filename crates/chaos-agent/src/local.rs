@@ -21,7 +21,7 @@ use chaos_core::port::{
     Evidence, InjectOrder, InjectionReport, Node, NodeAction, NodeError, Owner, Placed, ReportSink,
 };
 use chaos_core::run::{InjectionId, InjectionState, RunId};
-use chaos_core::spec::{HostTarget, Target};
+use chaos_core::spec::{FaultKind, HostTarget, Target};
 use chaos_core::target::{Instance, Inventory, ProcessRef};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -36,7 +36,10 @@ use crate::host::Asker;
 use crate::sweep::{self, Known};
 
 pub use command::{COMMAND_OUTPUT_BYTES_MAX, COMMAND_TIMEOUT};
-pub use limits::{COMMANDS_IN_FLIGHT_MAX, INJECTIONS_MAX, Limits, ORDER_INJECTIONS_MAX};
+pub(crate) use limits::check_lease;
+pub use limits::{
+    COMMANDS_IN_FLIGHT_MAX, INJECTIONS_MAX, LEASE_MAX, LEASE_MIN, Limits, ORDER_INJECTIONS_MAX,
+};
 
 /// How a node of this host is set up.
 #[derive(Debug, Clone)]
@@ -256,12 +259,23 @@ impl LocalNode {
         found.map_err(|reason| NodeError::Inventory { target: name, reason })
     }
 
+    /// Whether this node itself sees who would start an instance again: a supervisor of the same name shows only when
+    /// its app is looked up, which the id begins with.
+    async fn is_started_again(&self, instance: &Instance, id: &str) -> Result<bool, NodeError> {
+        if instance.managed {
+            return Ok(true);
+        }
+        let Some((app, _)) = id.rsplit_once('/') else { return Ok(false) };
+        let of_app = self.look_up(HostTarget::App(app.to_owned())).await?;
+        Ok(of_app.instances.iter().any(|found| found.managed && found.process == instance.process))
+    }
+
     /// Ends an instance that somebody will start again.
     async fn restart(&self, instance: Instance) -> Result<Vec<Evidence>, NodeError> {
         let refused = |reason: String| NodeError::Refused { reason };
         let id = instance.id.clone();
-        if !instance.managed {
-            return Err(refused(format!("nobody would start {id} again")));
+        if !self.config.limits.faults.contains(&FaultKind::PodKill) {
+            return Err(refused(format!("{} is not allowed here, and so no restart", FaultKind::PodKill)));
         }
         let found = self.look_up(HostTarget::Pid(instance.process.pid)).await?;
         if let Some(protected) = found.protected.first() {
@@ -273,6 +287,9 @@ impl LocalNode {
             return Ok(vec![Evidence::new(format!("process of {id}"), "it has ended already")]);
         };
         self.check_apps(vec![instance.clone()]).await?;
+        if !self.is_started_again(&instance, &id).await? {
+            return Err(refused(format!("nobody would start {id} again")));
+        }
         let ended = apart(&self.state.machine, move |machine| machine.end_instance(&instance)).await;
         let failed = |cause: String| NodeError::Failed { reason: format!("ending {id}: {cause}") };
         ended.map_err(failed)?.map_err(|error| match error {
@@ -325,7 +342,10 @@ impl Node for LocalNode {
         Box::pin(async move {
             self.settle_soon(run, self.state.injections.take_given_up(run, &injections));
             let requested_at = self.now();
+            // Before it is told, so that its answer is not before the question.
+            self.state.injections.ask_back(run, Some(&injections));
             self.tell(run, &Command::Revert(Revert { injections, requested_at }));
+            self.state.await_answer(run);
         })
     }
 

@@ -51,7 +51,7 @@ struct Inside {
     /// What acts on its target now.
     acting: BTreeSet<InjectionId>,
     disk_is_full: bool,
-    /// Fault processes that are told to end take longer than anybody waits.
+    /// Fault processes that are told to end, or killed, take longer than anybody waits.
     is_stubborn: bool,
     /// Records that can't be read.
     damaged: Vec<PathBuf>,

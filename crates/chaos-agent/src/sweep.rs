@@ -34,7 +34,8 @@ pub trait Remains {
     /// Whether any process has this number now.
     fn is_taken(&self, pid: i32) -> bool;
 
-    /// Asks these fault processes to undo everything and to end, and waits a bounded time until they have.
+    /// Asks these fault processes to undo everything and to end, and waits a bounded time until they have. One that does
+    /// not is killed, which the kernel may put off.
     fn end(&self, holders: &[ProcessRef]);
 
     /// Undoes what a record says, and proves it; waits a bounded time.
@@ -62,7 +63,7 @@ pub enum Known {
 
 /// Undoes whatever dead fault processes left below a state folder, proves it and reports it: one report for each
 /// record, in the order of their ids. Records of living fault processes are left alone, or with `force` those
-/// processes are asked to end first. Afterwards whatever is inert in our table in this network namespace is removed, and
+/// processes are asked to end first, and killed when they don't. Afterwards whatever is inert in our table in this network namespace is removed, and
 /// the table when it is empty.
 ///
 /// # Errors

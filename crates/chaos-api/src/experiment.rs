@@ -148,6 +148,8 @@ pub struct ExperimentDetail {
     /// The document of the latest run or registration, with every default filled in; header values and bodies of its
     /// probes are not shown.
     pub document: Experiment,
+    /// SHA-256 of that document, what is not shown of it included: what an approval is bound to.
+    pub document_hash: String,
     /// The latest run; `null` when it was only registered.
     pub latest: Option<RunDetail>,
 }

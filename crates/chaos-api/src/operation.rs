@@ -95,7 +95,7 @@ pub enum BodyKind {
     Stop,
     /// Which way the lever is moved, and why.
     Lever,
-    /// An optional reason, and how long it counts.
+    /// Which document was looked at, an optional reason, and how long it counts.
     Approval,
     /// Name, role and lifetime of a token.
     Token,
@@ -281,7 +281,9 @@ impl Operation {
                 "Engage the safety lever, which stops every run and answers when every fault is proven reverted or \
                  named, or release it, which needs an operator."
             }
-            Self::ApproveExperiment => "Consent to the document that is registered, as it is now.",
+            Self::ApproveExperiment => {
+                "Consent to the document that is registered, if it is the one that was looked at."
+            }
             Self::ListTokens => "Tokens, the revoked ones among them, without their secrets.",
             Self::CreateToken => "Make a token; this answer alone has its secret.",
             Self::RotateToken => {

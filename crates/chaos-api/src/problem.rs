@@ -60,11 +60,13 @@ pub enum ProblemCode {
     ShuttingDown,
     /// The journal can't be read or written.
     StoreUnavailable,
+    /// As many agents are connected, or are about to be, as is possible at a time.
+    TooManyAgents,
 }
 
 impl ProblemCode {
     /// Every code.
-    pub const ALL: [ProblemCode; 21] = [
+    pub const ALL: [ProblemCode; 22] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -86,6 +88,7 @@ impl ProblemCode {
         Self::Internal,
         Self::ShuttingDown,
         Self::StoreUnavailable,
+        Self::TooManyAgents,
     ];
 
     /// Its HTTP status.
@@ -105,7 +108,7 @@ impl ProblemCode {
             Self::LeverEngaged => 423,
             Self::QueueFull | Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::ShuttingDown | Self::StoreUnavailable => 503,
+            Self::ShuttingDown | Self::StoreUnavailable | Self::TooManyAgents => 503,
             Self::GatewayTimeout => 504,
         }
     }
@@ -147,6 +150,7 @@ impl ProblemCode {
             Self::Internal => "internal",
             Self::ShuttingDown => "shutting_down",
             Self::StoreUnavailable => "store_unavailable",
+            Self::TooManyAgents => "too_many_agents",
         }
     }
 
@@ -174,6 +178,7 @@ impl ProblemCode {
             Self::Internal => "A defect of the server",
             Self::ShuttingDown => "The server is going down",
             Self::StoreUnavailable => "The journal can't be read or written",
+            Self::TooManyAgents => "Too many agents",
         }
     }
 }

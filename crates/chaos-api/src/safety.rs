@@ -34,6 +34,10 @@ pub struct LeverResponse {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalRequest {
+    /// Hash of the document that was looked at, as `document_hash` of the experiment shows it: when another one is
+    /// registered by now, nothing is approved. The document that is registered, whichever that is, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_hash: Option<String>,
     /// Why, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

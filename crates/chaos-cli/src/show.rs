@@ -48,6 +48,7 @@ pub(crate) fn experiment(detail: &ExperimentDetail, out: &Output) -> String {
     let record = &detail.record;
     let mut lines = vec![headline(record, out)];
     lines.extend(record.reason.clone());
+    lines.push(format!("document: {}", detail.document_hash));
     let Some(run) = &detail.latest else {
         lines.push(format!(
             "registered, never started; start it: chaos run -f FILE, target {}",

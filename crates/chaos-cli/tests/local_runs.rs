@@ -2,9 +2,11 @@
 //! sleeps. Real faults by the real program; nothing else on this machine is touched.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -354,4 +356,81 @@ fn who_looks_and_who_runs_at_the_same_time_do_not_disturb_each_other() {
         }
     });
     assert_eq!(place.json(&["list", "--verdict", "held"]).as_array().map(Vec::len), Some(4));
+}
+
+/// Registers a pause of that length; the caps refuse to start it.
+fn register(place: &Place, victim: &Victim, duration: &str) {
+    let arguments = ["run", "--type", "process_pause", "--name", "risky", "--target-app", &victim.name];
+    let ended = place.run(&[&arguments[..], &["--duration", duration]].concat());
+    assert_eq!(ended.code, 5, "{ended:?}");
+}
+
+/// Passes every connection on until one comes when it is `over`; calls `before` ahead of bytes that hold `needle`.
+fn pass_on(listener: &TcpListener, to: &str, needle: &str, before: impl Fn() + Sync, over: &AtomicBool) {
+    std::thread::scope(|scope| {
+        for caller in listener.incoming() {
+            let mut caller = caller.expect("accepted");
+            if over.load(Ordering::SeqCst) {
+                return;
+            }
+            let before = &before;
+            scope.spawn(move || {
+                let mut server = TcpStream::connect(to).expect("the server is there");
+                let (mut answers, mut back) =
+                    (server.try_clone().expect("open"), caller.try_clone().expect("open"));
+                let answering = std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+                let mut bytes = [0; 16 << 10];
+                while let Ok(read @ 1..) = caller.read(&mut bytes) {
+                    let bytes = &bytes[..read];
+                    if String::from_utf8_lossy(bytes).contains(needle) {
+                        before();
+                    }
+                    server.write_all(bytes).expect("passed on");
+                }
+                let _ = server.shutdown(Shutdown::Write);
+                let _ = answering.join();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_document_that_is_swapped_between_the_look_and_the_approval_is_not_approved() {
+    let place = Place::new();
+    let victim = place.victim("approved");
+    let _serve = Running::start(&mut place.chaos(&["serve", "--listen", "127.0.0.1:0"]));
+    let lock = place.path("state/lock");
+    let address = || {
+        let text = fs::read_to_string(&lock).ok()?;
+        let after = text.split_once("http://")?.1;
+        Some(after.split(['"', '/', '\n', ' ']).next()?.to_owned())
+    };
+    eventually("the server is up", || address().is_some());
+    let address = address().expect("an address");
+    register(&place, &victim, "60s");
+    let first = place.json(&["status", "risky"])["document_hash"].as_str().expect("a hash").to_owned();
+    assert!(place.run(&["status", "risky"]).out.contains(&format!("document: {first}")));
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let door = listener.local_addr().expect("an address");
+    let over = AtomicBool::new(false);
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| pass_on(&listener, &address, "/approve", || register(&place, &victim, "90s"), &over));
+        let ended = place.run(&["approve", "risky", "--server", &format!("http://{door}")]);
+        over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(door));
+        ended
+    });
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains(&format!("faults:   process_pause\n  document: {first}\n")), "{ended:?}");
+    assert!(ended.err.contains(&victim.name) && ended.err.contains("default/risky"), "{ended:?}");
+    assert!(ended.err.contains("look at it again"), "{ended:?}");
+
+    let second = place.json(&["status", "risky"])["document_hash"].as_str().expect("a hash").to_owned();
+    assert_ne!(first, second);
+    assert_eq!(place.run(&["approve", "risky", "--document", &first]).code, 2);
+    let ended = place.run(&["approve", "risky", "--document", &second]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains(&second), "{ended:?}");
+    assert_eq!(place.run(&["approve", "risky"]).code, 0);
 }

@@ -11,7 +11,10 @@ mod verdict;
 
 pub use event::{ActionOutcome, Effect, Event, Resolution, Timer};
 pub use state::{Injection, ItemState, RunState};
-pub use step::{IllegalEvent, REVERT_FAILURES_MAX, REVERT_TIMEOUT, STEPWISE_TIMEOUT, UNKNOWN_HEALTH_MAX};
+pub use step::{
+    INJECTING_TIMEOUT, IllegalEvent, REVERT_FAILURES_MAX, REVERT_TIMEOUT, STEPWISE_TIMEOUT,
+    UNKNOWN_HEALTH_MAX,
+};
 pub use tolerance::{Judgement, LatencyCount, ProbeSample, Tally};
 pub use types::{InjectionId, InjectionState, Phase, RunId, Status, Stop, StopCause, Verdict};
 pub use verdict::{Failure, Outcome};

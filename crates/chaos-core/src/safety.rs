@@ -15,7 +15,8 @@ mod windows;
 
 pub use facts::{AlertReading, AlertingRule, BudgetReading, Burn, Claim, ConditionReading, Facts, Known};
 pub use gates::{
-    BESIDE_DURATION_MAX, Decision, Gate, GateInput, GuardInput, Override, Standing, decide, during,
+    BESIDE_DURATION_MAX, Decision, DrawInput, Gate, GateInput, GuardInput, Override, Standing, again, decide,
+    during,
 };
 pub use lever::{Approval, Lever, REASON_CHARS_MAX, document_hash};
 pub use policy::{AlertMatch, ApprovalRule, BreakerPolicy, Caps, Day, Policy, Slo, Window, Windows};

@@ -27,14 +27,25 @@ impl Claims {
         answer
     }
 
-    /// Adds those of `wanted` to a run's claim that nobody else holds, and says which.
-    pub(crate) fn extend(&self, run: &RunId, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+    /// Adds those of `wanted` to a run's claim that nobody else holds, and says which: none when `decide` says no. It is
+    /// shown what others hold, and how many the run would.
+    pub(crate) fn extend(
+        &self,
+        run: &RunId,
+        wanted: &BTreeSet<String>,
+        decide: impl FnOnce(Vec<Claim>, usize) -> bool,
+    ) -> BTreeSet<String> {
         let mut table = self.table();
-        let taken: BTreeSet<&String> =
-            table.values().filter(|claim| claim.run != *run).flat_map(|claim| &claim.instances).collect();
+        let others: Vec<Claim> = table.values().filter(|claim| claim.run != *run).cloned().collect();
+        let taken: BTreeSet<&String> = others.iter().flat_map(|claim| &claim.instances).collect();
         let granted: BTreeSet<String> = wanted.iter().filter(|id| !taken.contains(id)).cloned().collect();
+        let mut held = table.get(run).map(|own| own.instances.clone()).unwrap_or_default();
+        held.extend(granted.iter().cloned());
+        if !decide(others, held.len()) {
+            return BTreeSet::new();
+        }
         if let Some(own) = table.get_mut(run) {
-            own.instances.extend(granted.iter().cloned());
+            own.instances = held;
         }
         granted
     }
@@ -78,6 +89,15 @@ mod tests {
         claims.restore(claim("one", &["a/1"]));
         claims.restore(claim("two", &["a/2"]));
         let wanted = ["a/2", "a/3"].map(str::to_owned).into();
-        assert_eq!(claims.extend(&RunId("one".into()), &wanted), ["a/3".to_owned()].into());
+        let one = RunId("one".into());
+        let decide = |answer| {
+            move |others: Vec<Claim>, held| {
+                assert_eq!((others.len(), held), (1, 2));
+                answer
+            }
+        };
+        assert_eq!(claims.extend(&one, &wanted, decide(false)), [].into(), "and nothing without consent");
+        assert_eq!(claims.extend(&one, &wanted, decide(true)), ["a/3".to_owned()].into());
+        assert_eq!(claims.extend(&one, &wanted, |_, held| held == 2), ["a/3".to_owned()].into());
     }
 }

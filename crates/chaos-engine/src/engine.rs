@@ -52,7 +52,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { active_runs_max: 64, accepted_runs_max: 1024, lease: chaos_core::port::LEASE_DEFAULT }
+        Self { active_runs_max: 256, accepted_runs_max: 1024, lease: chaos_core::port::LEASE_DEFAULT }
     }
 }
 
@@ -118,7 +118,7 @@ pub struct StopReport {
     pub run: RunId,
     /// From the request to the last proof.
     pub took: Duration,
-    /// Injections proven undone.
+    /// Injections proven undone, or never made.
     pub reverted: usize,
     /// Injections whose undo is not proven.
     pub unproven: Vec<InjectionId>,
@@ -312,12 +312,17 @@ impl Engine {
         let ended = active.snapshots.wait_for(undone).await.map(|snapshot| snapshot.clone());
         let last = ended.unwrap_or_else(|_| active.snapshots.borrow().clone());
         let injections = &last.state.injections;
-        let in_state = |state| injections.iter().filter(move |injection| injection.state == state);
+        let phase = last.state.phase;
+        let unproven: Vec<InjectionId> = injections
+            .iter()
+            .filter(|injection| is_unproven(phase, injection.state))
+            .map(|injection| injection.id.clone())
+            .collect();
         Some(StopReport {
             run: run.clone(),
             took: self.0.ports.clock.monotonic().saturating_sub(begin),
-            reverted: injections.len() - in_state(InjectionState::RevertFailed).count(),
-            unproven: in_state(InjectionState::RevertFailed).map(|injection| injection.id.clone()).collect(),
+            reverted: injections.len() - unproven.len(),
+            unproven,
         })
     }
 
@@ -357,6 +362,19 @@ impl Engine {
         self.0.drivers.close();
         self.0.drivers.wait().await;
         reports
+    }
+}
+
+/// Something may be left of an injection that was last seen like this. The driver may have died since: what was planned
+/// may have been ordered before anybody could see it.
+fn is_unproven(phase: Phase, state: InjectionState) -> bool {
+    match state {
+        InjectionState::Reverted | InjectionState::TargetGone | InjectionState::ApplyFailed => false,
+        InjectionState::Planned => matches!(phase, Phase::Injecting | Phase::Active | Phase::Reverting),
+        InjectionState::Applying
+        | InjectionState::Active
+        | InjectionState::Reverting
+        | InjectionState::RevertFailed => true,
     }
 }
 

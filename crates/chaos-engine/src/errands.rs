@@ -9,7 +9,7 @@ use chaos_core::duration::Span;
 use chaos_core::journal::RunHeader;
 use chaos_core::port::NodeAction;
 use chaos_core::run::{ActionOutcome, Failure};
-use chaos_core::safety::Override;
+use chaos_core::safety::{Decision, DrawInput, again};
 use chaos_core::spec::RecoveryAction;
 use chaos_core::target::{Instance, select};
 use tokio::time::timeout;
@@ -21,24 +21,40 @@ use crate::preflight::{host_target, how_many};
 /// How long one step of a recovery action may take.
 const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Another draw of the seed within the cap; nothing when what is down already fills it.
+/// Another draw of the seed within the bounds of the first; nothing when a gate refuses it. What the run still `hit`s
+/// counts as affected.
 pub(crate) async fn draw_again(
     ports: &Ports,
     header: &RunHeader,
     claims: &Claims,
+    hit: &BTreeSet<String>,
     draw: u32,
 ) -> Result<Vec<Instance>, Failure> {
     let target = host_target(header)?;
-    let spec = &header.experiment.spec;
-    let looked = ports.node.inventory(&spec.target).await;
+    let looked = ports.node.inventory(&header.experiment.spec.target).await;
     let mut inventory = looked.map_err(|error| Failure::Node(error.to_string()))?;
-    let selection = select(target, how_many(header), &inventory, header.seed, draw)
+    let mut selection = select(target, how_many(header), &inventory, header.seed, draw)
         .map_err(|error| Failure::Target(error.to_string()))?;
-    let lifted = header.overrides.contains(&Override::MaxAffected);
-    if !lifted && selection.affected > spec.safety.max_affected.of(selection.total) {
-        return Ok(Vec::new());
-    }
-    let granted = claims.extend(&header.run, &selection.chosen.into_iter().collect());
+    let chosen: BTreeSet<String> = selection.chosen.iter().cloned().collect();
+    let is_affected = |one: &&Instance| !one.ready || chosen.contains(&one.id) || hit.contains(&one.id);
+    selection.affected = inventory.instances.iter().filter(is_affected).count();
+    selection.untouched_ready = selection.total - selection.affected;
+    let granted = claims.extend(&header.run, &chosen, |others, held| {
+        let decisions = again(&DrawInput {
+            experiment: &header.experiment,
+            inventory: &inventory,
+            selection: &selection,
+            held,
+            overrides: &header.overrides,
+            policy: ports.governance.policy(),
+            claims: &others,
+        });
+        let refusal = decisions.into_iter().find(|decision| !decision.passed);
+        if let Some(Decision { gate, message, .. }) = &refusal {
+            tracing::info!(run = %header.run, "draw {draw} is skipped: {}: {message}", gate.name());
+        }
+        refusal.is_none()
+    });
     inventory.instances.retain(|instance| granted.contains(&instance.id));
     Ok(inventory.instances)
 }

@@ -142,7 +142,17 @@ impl Hub {
 
     /// Serves one connection until it ends.
     pub async fn serve(&self, transport: Transport, place: Place) -> Ended {
-        connection::serve(self, transport, place).await
+        connection::serve(self, transport, place, || {}).await
+    }
+
+    /// The same; `admitted` is called once its hello was taken.
+    pub async fn serve_and_tell(
+        &self,
+        transport: Transport,
+        place: Place,
+        admitted: impl FnOnce() + Send,
+    ) -> Ended {
+        connection::serve(self, transport, place, admitted).await
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Host>>> {

@@ -3,6 +3,8 @@
 //! Owns the way from an upgraded connection to the hub, and the agent of this process, which speaks the same protocol
 //! over two queues. Who may connect is decided before: by the permission of the operation, like any other call's.
 
+mod door;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,10 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::error::ApiError;
+
+use door::{Door, Room};
+
 /// How long a run of a server before this one waits for hosts that are not there yet: long enough for every agent that
 /// lives to come back, and shorter than the lease of those that have.
 const ATTACH_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +39,7 @@ const HERE_WITHIN: Duration = Duration::from_secs(5);
 /// Every host, this one among them.
 pub(crate) struct Agents {
     pub(crate) hub: Hub,
+    door: Door,
     lease: Duration,
     links: TaskTracker,
     ended: CancellationToken,
@@ -40,16 +47,18 @@ pub(crate) struct Agents {
 
 impl Agents {
     /// Puts the node of this process at the end of a link, if there is one, and nobody else yet. `left` is what a sweep
-    /// has found.
+    /// has found; agents of other hosts take at most half of the files that may be open.
     pub(crate) async fn start(
         node: Option<Arc<dyn Node>>,
         left: Vec<InjectionReport>,
         version: &str,
         lease: Duration,
+        open_files_max: u64,
     ) -> Self {
         let config = HubConfig { version: version.to_owned(), lease, attach_within: ATTACH_WITHIN };
         let agents = Self {
             hub: Hub::new(config, Arc::new(SystemClock::default())),
+            door: Door::new(open_files_max),
             lease,
             links: TaskTracker::new(),
             ended: CancellationToken::new(),
@@ -81,14 +90,20 @@ impl Agents {
     }
 
     /// Serves an agent over a connection that is about to be upgraded, until `token_over` resolves.
+    ///
+    /// # Errors
+    /// There is no room for it; the connection must not be upgraded.
     pub(crate) fn serve(
         &self,
         upgrade: OnUpgrade,
         caller: String,
         token_over: impl Future<Output = ()> + Send + 'static,
-    ) {
+    ) -> Result<(), ApiError> {
+        let Room { place, new } = self.door.enter()?;
         let (hub, lease, cut) = (self.hub.clone(), self.lease, self.ended.child_token());
         self.links.spawn(async move {
+            // Given back last: the socket is closed before.
+            let _place = place;
             let Ok(upgraded) = upgrade.await else { return };
             let socket =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(limits()));
@@ -97,7 +112,8 @@ impl Agents {
             let queues = Queues { heard, told, cut: cut.clone() };
             let reply = |error: &FrameError| Some(ServerFrame::Refused { reason: error.to_string() });
             let pumping = pump(socket.await, queues, End::Server, move || lease, reply);
-            let serving = hub.serve(Transport { frames, orders, cut: cut.clone() }, Place::Elsewhere);
+            let transport = Transport { frames, orders, cut: cut.clone() };
+            let serving = hub.serve_and_tell(transport, Place::Elsewhere, move || drop(new));
             let served = async { tokio::join!(serving, Box::pin(pumping)) };
             let cutting = async {
                 token_over.await;
@@ -116,6 +132,7 @@ impl Agents {
                 Ended::Silent => tracing::warn!(%caller, ?over, "an agent did not say hello"),
             }
         });
+        Ok(())
     }
 
     /// Ends every link, once nothing is held any more.
@@ -125,3 +142,6 @@ impl Agents {
         self.links.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

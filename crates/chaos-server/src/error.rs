@@ -94,7 +94,10 @@ impl IntoResponse for ApiError {
                 let seconds = self.0.retry_after_seconds.unwrap_or(1);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
-            ProblemCode::QueueFull | ProblemCode::ShuttingDown | ProblemCode::StoreUnavailable => {
+            ProblemCode::QueueFull
+            | ProblemCode::ShuttingDown
+            | ProblemCode::StoreUnavailable
+            | ProblemCode::TooManyAgents => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // What is left of the request is not read any more.

@@ -20,6 +20,12 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Connections at a time from one address of another machine; the next one is closed.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// Agents at a time, those that are about to say who they are counted; the next one is refused. Fewer where fewer files
+/// may be open.
+pub const AGENTS_MAX: usize = chaos_engine::hub::HOSTS_MAX + NEW_AGENTS_MAX;
+/// Agents at a time that have not said who they are; the next one is refused. Agents that live say it at once, so a
+/// thousand that come back at the same moment pass within a few tries.
+pub const NEW_AGENTS_MAX: usize = 256;
 /// Event streams at a time; the next one is refused.
 pub const STREAMS_MAX: usize = 64;
 /// Events that a stream reads from the journal at a time.

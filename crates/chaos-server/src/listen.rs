@@ -22,7 +22,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -40,6 +40,10 @@ use crowd::Crowd;
 /// Time after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that wait to be accepted. After a restart every agent connects at the same moment, and whoever finds no
+/// room is heard of a second later, when TCP tries again.
+const WAITING_CONNECTIONS_MAX: u32 = 4096;
+
 /// What is said to who speaks no TLS where it is needed.
 const SPEAKS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
@@ -53,8 +57,12 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// Binds an address of this machine.
-    pub(crate) async fn tcp(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    pub(crate) fn tcp(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As a listener that is bound in one step does: an address that was in use a moment ago is no hindrance.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(WAITING_CONNECTIONS_MAX)?;
         let address = listener.local_addr()?;
         Ok(Self::Tcp(listener, address, tls))
     }

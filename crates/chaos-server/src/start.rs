@@ -218,7 +218,7 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         return Err(StartError::NotLoopback { address });
     }
     config.config.check().map_err(StartError::Config)?;
-    raise_open_files();
+    let open_files_max = raise_open_files();
     let prometheus = ports::prometheus(&config.config)?;
     let lock = blocking({
         let state_dir = config.state_dir.clone();
@@ -240,7 +240,8 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
         (Arc::new(LeverState::load(Arc::clone(&store)).await?), Tokens::load(&store).await?);
     let listener = bind(&config.listen, acceptor).await?;
     let limits = Limits::default();
-    let agents = Agents::start(config.node.clone(), swept.clone(), VERSION, limits.lease).await;
+    let agents =
+        Agents::start(config.node.clone(), swept.clone(), VERSION, limits.lease, open_files_max).await;
     let ports = ports::ports(&config, Arc::new(agents.hub.clone()), &store, &lever, prometheus.clone());
     let parts = Parts {
         engine: Engine::new(ports, limits),
@@ -266,12 +267,14 @@ pub async fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
 }
 
 /// Lets this process open as many files as it may: a target that hangs holds a connection for each request of a load
-/// until it times out, and the usual soft limit would be what fails first. Without the right nothing changes.
-fn raise_open_files() {
+/// until it times out, and the usual soft limit would be what fails first. Without the right nothing changes. Returns
+/// how many that are.
+fn raise_open_files() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
 /// Takes up the runs of the dead, says where it is reached, and answers.
@@ -347,7 +350,6 @@ async fn sweep(config: &ServerConfig) -> Result<Vec<InjectionReport>, StartError
 async fn bind(listen: &Listen, tls: Option<TlsAcceptor>) -> Result<Listener, StartError> {
     match listen {
         Listen::Tcp(address) => Listener::tcp(*address, tls)
-            .await
             .map_err(|source| StartError::Listen { address: address.to_string(), source }),
         Listen::Unix(path) => Listener::unix(path)
             .map_err(|source| StartError::Listen { address: format!("unix:{}", path.display()), source }),

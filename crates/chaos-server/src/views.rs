@@ -6,6 +6,7 @@ use chaos_api::{ExperimentDetail, ExperimentRecord, RunDetail};
 use chaos_core::journal::{Record, RunHeader, RunSummary};
 use chaos_core::port::StoreError;
 use chaos_core::run::{Phase, RunId, RunState};
+use chaos_core::safety::document_hash;
 use chaos_core::spec::{Experiment, ExperimentKey};
 use chaos_engine::RunSnapshot;
 use chaos_store::{ExperimentLine, ExperimentRow, PAGE_MAX};
@@ -84,8 +85,9 @@ impl App {
             record = record.with_run(&latest.summary);
         }
         let mut document = row.document;
+        let document_hash = document_hash(&document);
         without_secrets(&mut document);
-        Ok(ExperimentDetail { record, document, latest })
+        Ok(ExperimentDetail { record, document, document_hash, latest })
     }
 
     /// One run, whole.

@@ -14,6 +14,8 @@ mod audit;
 mod bounds;
 #[path = "it/disk.rs"]
 mod disk;
+#[path = "it/door.rs"]
+mod door;
 #[path = "it/ends.rs"]
 mod ends;
 #[path = "it/events.rs"]

@@ -142,6 +142,11 @@ impl<W: World> Injection<W> {
         matches!(self.stage, Stage::Final(_) | Stage::Heard | Stage::Settled)
     }
 
+    /// It was proven to act, and is held.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.stage, Stage::Active { .. })
+    }
+
     /// Its record is not needed any more.
     pub(super) fn is_heard(&self) -> bool {
         matches!(self.stage, Stage::Heard)

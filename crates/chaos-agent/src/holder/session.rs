@@ -92,14 +92,14 @@ impl<W: World> Session<W> {
     }
 
     /// The other end of the control channel is closed, or its process has ended. A command line takes its faults with
-    /// it; those of a server wait for it until the lease ends.
+    /// it. Those of a server wait for it until the lease ends when they were proven active; the others nobody may know of,
+    /// and nobody could take them up.
     pub fn control_closed(&mut self) {
         self.connected = false;
         self.parent = None;
         self.output = Vec::new();
-        if self.shared.as_ref().is_none_or(|shared| shared.owner == Owner::Command) {
-            self.revert_all();
-        }
+        let all = self.shared.as_ref().is_none_or(|shared| shared.owner == Owner::Command);
+        self.revert(self.world.now(), |injection| all || !injection.is_active());
     }
 
     /// Told to end: everything is undone, then it is over.

@@ -9,7 +9,7 @@ use chaos_core::link::{FRAME_BYTES_MAX, Frame, FrameError};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -21,6 +21,8 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 /// The agent says this many times within a lease that it is there, and hears it answered.
 const PINGS_PER_LEASE: u32 = 6;
+/// Least time between two pings.
+const PING_EVERY_MIN: Duration = Duration::from_millis(10);
 
 /// Limits of a WebSocket that carries frames.
 #[must_use]
@@ -114,6 +116,11 @@ fn patience(lease: Duration) -> Duration {
     lease / 2
 }
 
+/// Time between two pings; never none, whatever the lease.
+fn ping_every(lease: Duration) -> Duration {
+    (lease / PINGS_PER_LEASE).max(PING_EVERY_MIN)
+}
+
 async fn read<In: Frame>(
     from_peer: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     heard: &mpsc::Sender<In>,
@@ -145,7 +152,7 @@ async fn write<Out: Frame>(
     end: End,
     lease: &impl Fn() -> Duration,
 ) -> Over {
-    let mut every = lease() / PINGS_PER_LEASE;
+    let mut every = ping_every(lease());
     let mut pings = interval(every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -164,9 +171,10 @@ async fn write<Out: Frame>(
             Ok(Err(error)) => return Over::Socket(Box::new(error)),
             Err(_) => return Over::Silent,
         }
-        if every != lease() / PINGS_PER_LEASE {
-            every = lease() / PINGS_PER_LEASE;
-            pings.reset_after(every);
+        if every != ping_every(lease()) {
+            every = ping_every(lease());
+            pings = interval_at(Instant::now() + every, every);
+            pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
     }
 }

@@ -33,6 +33,8 @@ struct Entry {
     sink: ReportSink,
     state: InjectionState,
     was_active: bool,
+    /// Its fault process was asked to undo it.
+    asked_back: bool,
 }
 
 /// What came of taking up an injection.
@@ -48,7 +50,7 @@ pub(super) enum TakenUp {
 
 impl Entry {
     fn new(holder: Option<ProcessRef>, sink: ReportSink) -> Self {
-        Self { holder, sink, state: InjectionState::Planned, was_active: false }
+        Self { holder, sink, state: InjectionState::Planned, was_active: false, asked_back: false }
     }
 
     fn known(&self) -> Known {
@@ -138,6 +140,19 @@ impl Injections {
     /// True while a fault process has injections that are not final.
     pub(super) fn any_open(&self, run: &RunId, holder: ProcessRef) -> bool {
         self.list().open(run, holder).next().is_some()
+    }
+
+    /// Notes that fault processes are asked to undo these of a run, or all of them.
+    pub(super) fn ask_back(&self, run: &RunId, ids: Option<&[InjectionId]>) {
+        let mut list = self.list();
+        for (id, entry) in list.entries.get_mut(run).into_iter().flatten() {
+            entry.asked_back |= ids.is_none_or(|ids| ids.contains(id));
+        }
+    }
+
+    /// True while a fault process has not brought to an end what it was asked to undo.
+    pub(super) fn any_asked_back(&self, run: &RunId, holder: ProcessRef) -> bool {
+        self.list().open(run, holder).any(|(_, entry)| entry.asked_back)
     }
 
     /// What a fault process has not brought to an end.

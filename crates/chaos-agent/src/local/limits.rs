@@ -14,6 +14,10 @@ use crate::host::HostError;
 pub const ORDER_INJECTIONS_MAX: usize = 10_000;
 /// Most injections that a node answers for at a time, those counted whose undo failed.
 pub const INJECTIONS_MAX: usize = 50_000;
+/// Shortest lease: a shorter one would be over before anybody could renew it.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// Longest lease: how long faults may outlast the silence of whoever ordered them.
+pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Most commands that run at a time.
 pub const COMMANDS_IN_FLIGHT_MAX: usize = 4;
 
@@ -52,6 +56,7 @@ impl Limits {
                 "{open} injections are held or could not be undone, at most {INJECTIONS_MAX}"
             ));
         }
+        check_lease(order.lease)?;
         for injection in &order.injections {
             let kind = injection.fault.kind();
             if !self.faults.contains(&kind) {
@@ -75,6 +80,14 @@ impl Limits {
             format!("no command {name:?} here; configured are {}", known.join(", "))
         })
     }
+}
+
+/// That a lease is one that this side can keep. The error is why it is refused.
+pub(crate) fn check_lease(lease: Duration) -> Result<(), String> {
+    if (LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        return Ok(());
+    }
+    Err(format!("a lease of {lease:?}, expected {LEASE_MIN:?} to {LEASE_MAX:?}"))
 }
 
 /// That all of these instances are of apps that may be hit, whatever they are called in the order. What has ended
@@ -113,5 +126,17 @@ mod tests {
         limits.commands = ["b", "a"].map(|name| (name.to_owned(), vec!["true".to_owned()])).into();
         assert_eq!(limits.command("x").unwrap_err(), "no command \"x\" here; configured are a, b");
         assert_eq!(limits.command("a").unwrap(), ["true"]);
+    }
+
+    #[test]
+    fn an_order_whose_lease_is_over_at_once_or_never_is_refused() {
+        let limits = Limits::default();
+        let check = |lease| limits.check(&InjectOrder { lease, ..crate::scripted::order(1) }, 0);
+        for lease in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(61), Duration::MAX] {
+            assert!(check(lease).unwrap_err().ends_with("expected 1s to 60s"), "{lease:?}");
+        }
+        for lease in [LEASE_MIN, LEASE_MAX] {
+            assert_eq!(check(lease), Ok(()));
+        }
     }
 }

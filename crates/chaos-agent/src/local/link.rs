@@ -3,15 +3,18 @@
 //! Owns when a link begins and ends. It never waits for a consumer: the sinks do not block and the queue of commands is
 //! bounded.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chaos_core::port::{InjectionReport, ReportSink};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
 use chaos_core::target::ProcessRef;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 use super::State;
 use super::machine::{Control, HolderProcess, Machine, apart};
@@ -22,6 +25,9 @@ use crate::sweep;
 const COMMANDS_MAX: usize = 1024;
 /// Most bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
+
+/// How long a fault process may say nothing once it was asked to undo, before it is killed. Whoever asked waits longer.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Injections of one run on their way to a fault process.
 pub(super) struct Order {
@@ -35,6 +41,8 @@ pub(super) struct Order {
 pub(super) struct Link {
     holder: ProcessRef,
     commands: mpsc::Sender<Vec<u8>>,
+    /// It was asked to undo.
+    asked: Arc<Notify>,
 }
 
 /// What became of an order.
@@ -80,7 +88,16 @@ impl State {
         };
         if let Some(holder) = stuck {
             let told = self.machine.terminate(holder);
+            self.injections.ask_back(run, None);
+            self.await_answer(run);
             tracing::error!(process = holder.pid, ?told, "a fault process takes no commands and is ended");
+        }
+    }
+
+    /// From now on the fault process of a run has to say something, as long as it was asked to undo what it holds.
+    pub(super) fn await_answer(&self, run: &RunId) {
+        if let Some(link) = self.links().get(run) {
+            link.asked.notify_one();
         }
     }
 }
@@ -99,7 +116,15 @@ pub(super) fn open(state: &Arc<State>, holder: HolderProcess, begin: Vec<u8>, or
     let first = [begin, order.lines.clone()].concat();
     let sent = || commands.try_send(first).is_ok();
     state.injections.take_on(&order.run, identity, &order.injections, &order.sink, sent);
-    links.insert(order.run.clone(), Link { holder: identity, commands });
+    let (asked, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    links.insert(order.run.clone(), Link { holder: identity, commands, asked: Arc::clone(&asked) });
+    let silence = Silence {
+        run: order.run.clone(),
+        holder: identity,
+        asked,
+        heard: Arc::clone(&heard),
+        state: Arc::clone(state),
+    };
     let task = Task {
         run: order.run.clone(),
         holder: identity,
@@ -107,9 +132,10 @@ pub(super) fn open(state: &Arc<State>, holder: HolderProcess, begin: Vec<u8>, or
         queue,
         lines: Lines::default(),
         told: Vec::new(),
+        heard,
         state: Arc::clone(state),
     };
-    tokio::spawn(task.serve(ended));
+    tokio::spawn(task.serve(ended, silence));
     HandedOver::Yes
 }
 
@@ -121,23 +147,62 @@ struct Task {
     lines: Lines,
     /// Ended, told and undone: their records are not needed any more.
     told: Vec<InjectionId>,
+    /// It has said something.
+    heard: Arc<Notify>,
     state: Arc<State>,
+}
+
+/// The patience with a fault process, whatever its link waits for.
+struct Silence {
+    run: RunId,
+    holder: ProcessRef,
+    asked: Arc<Notify>,
+    heard: Arc<Notify>,
+    state: Arc<State>,
+}
+
+impl Silence {
+    /// Kills the fault process when it was asked to undo and says nothing: it is stopped or stuck, and so are its lease,
+    /// its deadlines and its signals. The link then sees it end.
+    async fn end_it(self) -> Infallible {
+        loop {
+            if !self.state.injections.any_asked_back(&self.run, self.holder) {
+                self.asked.notified().await;
+            } else if timeout(SILENCE_MAX, self.heard.notified()).await.is_err() {
+                let told = self.state.machine.kill(self.holder);
+                tracing::error!(
+                    process = self.holder.pid,
+                    ?told,
+                    "a fault process does not answer and is killed"
+                );
+            }
+        }
+    }
 }
 
 impl Task {
     /// Serves the link until every injection is final and the fault process has ended.
-    async fn serve(mut self, ended: BoxFuture<'static, bool>) {
-        while !self.is_done() && self.turn().await {}
-        // Closing the channel is how a fault process that has nothing left to do is told to end.
-        let _ = self.control.shutdown().await;
-        while self.read().await {}
-        let everything_is_undone = ended.await;
+    async fn serve(mut self, ended: BoxFuture<'static, bool>, silence: Silence) {
+        let everything_is_undone = tokio::select! {
+            biased;
+            undone = self.talk(ended) => undone,
+            never = silence.end_it() => match never {},
+        };
         self.state.registered().retain(|process| *process != self.holder);
         if !everything_is_undone {
             let told = std::mem::take(&mut self.told);
             clear_away(&self.state, self.holder, told).await;
         }
         self.settle_what_is_left().await;
+    }
+
+    /// Speaks with the fault process until it has ended; true when it has undone everything.
+    async fn talk(&mut self, ended: BoxFuture<'static, bool>) -> bool {
+        while !self.is_done() && self.turn().await {}
+        // Closing the channel is how a fault process that has nothing left to do is told to end.
+        let _ = self.control.shutdown().await;
+        while self.read().await {}
+        ended.await
     }
 
     /// True when no injection is open; from then on this fault process takes no more.
@@ -184,6 +249,7 @@ impl Task {
 
     /// Hands on the reports that are whole now; false when it is no fault process that speaks.
     async fn take(&mut self, bytes: &[u8]) -> bool {
+        self.heard.notify_one();
         let Ok(lines) = self.lines.push(bytes) else { return false };
         for line in lines {
             let Ok(report) = serde_json::from_slice::<InjectionReport>(&line) else { return false };

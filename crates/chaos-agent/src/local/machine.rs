@@ -44,6 +44,12 @@ pub trait Machine: Send + Sync {
     /// It has ended, or the signal can't be sent.
     fn terminate(&self, holder: ProcessRef) -> Result<(), SysError>;
 
+    /// Kills a fault process that hears nothing any more: what it held is then undone from its records.
+    ///
+    /// # Errors
+    /// It has ended, or the signal can't be sent.
+    fn kill(&self, holder: ProcessRef) -> Result<(), SysError>;
+
     /// Looks up a target. Called apart.
     ///
     /// # Errors

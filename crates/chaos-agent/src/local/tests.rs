@@ -1,154 +1,22 @@
 //! The node on a scripted machine: its fault processes are tasks that run the session that ships.
 
-use std::collections::BTreeSet;
+mod scripted_machine;
 
 use chaos_core::run::InjectionState::{Active, RevertFailed, Reverted, TargetGone};
-use chaos_core::target::Protected;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use self::scripted_machine::{ALONE, IMMORTAL, SUPERVISED, ScriptedMachine};
 use super::*;
-use crate::holder::session::Session;
 use crate::holder::world::World;
-use crate::host::HostError;
-use crate::scripted::{HOLDER, NODE, Script, ScriptedHost, instance, order};
-use crate::sweep::Remains;
-use crate::sys::SysError;
+use crate::scripted::{HOLDER, NODE, Script, instance, order};
 use crate::undo::{UndoData, UndoRecord};
 
 /// Most time that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any pause between two attempts to undo.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// Number of the instance that does not end.
-const IMMORTAL: usize = 7;
-
-/// A machine whose processes are tasks.
-struct ScriptedMachine {
-    host: ScriptedHost,
-    /// Each fault process with what kills it.
-    holders: Mutex<Vec<(ProcessRef, Arc<Notify>)>>,
-    /// Tells every fault process to look at the clock.
-    clock_moved: watch::Sender<()>,
-    /// The end of a fault process is seen only while this is true.
-    ends_are_seen: watch::Sender<bool>,
-}
-
-impl ScriptedMachine {
-    fn holders(&self) -> Vec<(ProcessRef, Arc<Notify>)> {
-        self.holders.lock().unwrap().clone()
-    }
-
-    fn kill(&self, number: usize) {
-        self.holders()[number].1.notify_one();
-    }
-
-    fn pass(&self, time: Duration) {
-        self.host.pass(time);
-        self.clock_moved.send_replace(());
-    }
-}
-
-/// The shell of a fault process.
-async fn hold(
-    mut session: Session<ScriptedHost>,
-    host: ScriptedHost,
-    mut control: DuplexStream,
-    killed: Arc<Notify>,
-    mut clock_moved: watch::Receiver<()>,
-) -> bool {
-    let mut buffer = [0; 4096];
-    loop {
-        session.step();
-        let said = session.output().to_vec();
-        let _ = control.write_all(&said).await;
-        session.written(said.len());
-        if session.is_over() {
-            return true;
-        }
-        let is_due = session.wake_at().is_some_and(|wake| wake <= World::now(&host));
-        tokio::select! {
-            biased;
-            () = killed.notified() => return false,
-            read = control.read(&mut buffer), if session.is_connected() => match read {
-                Ok(length @ 1..) => session.receive(&buffer[..length]),
-                _ => session.control_closed(),
-            },
-            () = yield_now(), if is_due => {}
-            _ = clock_moved.changed() => {}
-        }
-    }
-}
-
-impl Machine for ScriptedMachine {
-    fn remains(&self) -> &dyn Remains {
-        &self.host
-    }
-
-    fn own_identity(&self) -> Result<ProcessRef, SysError> {
-        Ok(NODE)
-    }
-
-    fn start_holder(&self, _: &RunId) -> Result<HolderProcess, SysError> {
-        let mut holders = self.holders.lock().unwrap();
-        let identity = ProcessRef { pid: 300 + i32::try_from(holders.len()).unwrap(), start_time: 1 };
-        let (host, killed) = (self.host.seen_by(identity), Arc::new(Notify::new()));
-        holders.push((identity, Arc::clone(&killed)));
-        let (control, theirs) = tokio::io::duplex(1 << 16);
-        let session = Session::new(host.clone());
-        let task = tokio::spawn(hold(session, host.clone(), theirs, killed, self.clock_moved.subscribe()));
-        let mut ends_are_seen = self.ends_are_seen.subscribe();
-        let ended = Box::pin(async move {
-            let everything_is_undone = task.await.unwrap();
-            host.end(identity);
-            ends_are_seen.wait_for(|seen| *seen).await.unwrap();
-            everything_is_undone
-        });
-        Ok(HolderProcess { identity, control: Box::new(control), ended })
-    }
-
-    fn terminate(&self, _: ProcessRef) -> Result<(), SysError> {
-        Ok(())
-    }
-
-    fn inventory(&self, target: &HostTarget, _: &Asker) -> Result<Inventory, HostError> {
-        let HostTarget::Pid(pid) = target else { return Ok(Inventory::default()) };
-        if *pid == NODE.pid {
-            let protected = Protected { process: NODE, name: "node".into(), reason: "it is ours".into() };
-            return Ok(Inventory { protected: vec![protected], ..Inventory::default() });
-        }
-        let running = self.host.is_taken(*pid).then(|| instance(usize::try_from(pid - 1000).unwrap()));
-        Ok(Inventory { instances: running.into_iter().collect(), ..Inventory::default() })
-    }
-
-    fn processes_of_apps(&self, apps: &[String]) -> Result<BTreeSet<ProcessRef>, HostError> {
-        Ok(apps.iter().filter(|app| *app == "app").map(|_| instance(0).process).collect())
-    }
-
-    fn end_instance(&self, instance: &Instance) -> Result<Vec<Evidence>, FaultError> {
-        if instance.process == self::instance(IMMORTAL).process {
-            return Err(FaultError::NotProven { observed: "it still runs".into() });
-        }
-        self.host.end(instance.process);
-        Ok(vec![Evidence::new("host", "it has ended")])
-    }
-
-    fn run_program<'a>(&'a self, argv: &'a [String]) -> BoxFuture<'a, Result<String, String>> {
-        let ended = if argv == ["false"] { Err("false ended with exit code 1") } else { Ok(argv.join(" ")) };
-        Box::pin(std::future::ready(ended.map_err(str::to_owned)))
-    }
-
-    /// Not at once: whoever else waits goes first.
-    fn apart(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            yield_now().await;
-            work();
-        })
-    }
-}
 
 /// A node and its machine, on a runtime with one thread.
 struct Stage {
@@ -189,12 +57,7 @@ impl Ear {
 
 impl Stage {
     fn new(limits: Limits) -> Self {
-        let machine = Arc::new(ScriptedMachine {
-            host: ScriptedHost::new(),
-            holders: Mutex::default(),
-            clock_moved: watch::Sender::new(()),
-            ends_are_seen: watch::Sender::new(true),
-        });
+        let machine = Arc::new(ScriptedMachine::new());
         (0..2).for_each(|number| machine.host.start(instance(number).process));
         let config = LocalConfig { limits, ..LocalConfig::new("/state") };
         Self { node: LocalNode::on(Arc::clone(&machine) as Arc<dyn Machine>, config), machine }
@@ -263,6 +126,61 @@ fn a_killed_fault_process_is_cleared_up_after_from_its_record() {
         assert!(ear.wait_for(Reverted).await.error.unwrap().contains("before its time"));
         assert!(stage.machine.host.record(&ids(&order)[0]).is_none());
         assert_eq!(stage.node.open(), []);
+    });
+}
+
+#[test]
+fn a_fault_process_that_stands_still_and_is_asked_to_undo_is_killed_and_cleared_up_after() {
+    play(Limits::default(), async |stage: Stage| {
+        tokio::time::pause();
+        let order = order(1);
+        let mut ear = stage.active(&order).await;
+        stage.machine.running.send_replace(false);
+        let asked = tokio::time::Instant::now();
+        let asking = async {
+            // Who asks again does not begin anew.
+            loop {
+                stage.revert(&order).await;
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+        };
+        let told = tokio::select! {
+            biased;
+            told = ear.wait_for(Reverted) => told,
+            () = asking => unreachable!(),
+        };
+        assert!(told.error.unwrap().contains("before its time"));
+        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+        assert_eq!((stage.machine.host.record(&ids(&order)[0]), stage.node.open()), (None, vec![]));
+    });
+}
+
+#[test]
+fn a_fault_process_that_reads_no_commands_is_killed_when_it_does_not_hear_its_signal_either() {
+    play(Limits::default(), async |stage: Stage| {
+        tokio::time::pause();
+        let order = order(1);
+        let mut ear = stage.active(&order).await;
+        stage.machine.running.send_replace(false);
+        for _ in 0..2000 {
+            stage.node.renew(&order.run).await;
+        }
+        assert!(ear.wait_for(Reverted).await.error.unwrap().contains("before its time"));
+    });
+}
+
+#[test]
+fn a_fault_process_that_has_answered_may_be_silent_as_long_as_its_other_faults_last() {
+    play(Limits::default(), async |stage: Stage| {
+        tokio::time::pause();
+        let order = order(2);
+        let mut ear = stage.active(&order).await;
+        for _ in 0..2 {
+            stage.node.revert(&order.run, vec![ids(&order)[0].clone()]).await;
+            ear.rest().await;
+        }
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(stage.node.open(), [(order.run.clone(), ids(&order)[1].clone(), Active)]);
     });
 }
 
@@ -448,15 +366,30 @@ fn only_what_somebody_starts_again_and_nobody_protects_is_restarted() {
         let restart = async |instance: &Instance| {
             stage.node.act(&NodeAction::Restart(Box::new(instance.clone()))).await.map_err(|e| e.to_string())
         };
-        let mut unmanaged = instance(0);
-        unmanaged.managed = false;
-        assert!(restart(&unmanaged).await.unwrap_err().contains("nobody would start"));
+        [ALONE, SUPERVISED].iter().for_each(|number| stage.machine.host.start(instance(*number).process));
+        assert!(instance(ALONE).managed, "the order says so, the node does not see it");
+        assert!(restart(&instance(ALONE)).await.unwrap_err().contains("nobody would start"));
+        assert!(stage.machine.host.is_running(instance(ALONE).process));
+        assert_eq!(restart(&instance(SUPERVISED)).await.unwrap()[0].observed, "it has ended");
         let mut protected = instance(0);
         protected.process = NODE;
         assert!(restart(&protected).await.unwrap_err().contains("it is ours"));
         assert!(stage.machine.host.is_running(instance(0).process));
         assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended");
         assert_eq!(restart(&instance(0)).await.unwrap()[0].observed, "it has ended already");
+    });
+}
+
+#[test]
+fn where_nothing_may_be_killed_nothing_is_restarted() {
+    play(Limits { faults: vec![FaultKind::ProcessPause], ..Limits::default() }, async |stage: Stage| {
+        let restart = NodeAction::Restart(Box::new(instance(0)));
+        let refused = stage.node.act(&restart).await.unwrap_err();
+        assert!(
+            matches!(&refused, NodeError::Refused { reason } if reason.contains("pod_kill")),
+            "{refused}"
+        );
+        assert!(stage.machine.host.is_running(instance(0).process));
     });
 }
 

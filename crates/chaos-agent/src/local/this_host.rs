@@ -55,6 +55,10 @@ impl Machine for ThisHost {
         PidFd::open(holder)?.send_signal(libc::SIGTERM)
     }
 
+    fn kill(&self, holder: ProcessRef) -> Result<(), SysError> {
+        PidFd::open(holder)?.send_signal(libc::SIGKILL)
+    }
+
     fn inventory(&self, target: &HostTarget, asker: &Asker) -> Result<Inventory, HostError> {
         host::inventory(target, asker)
     }

@@ -12,7 +12,7 @@ use crate::faults::{self, FaultError};
 use crate::holder::monotonic;
 use crate::sys::nft::NftSocket;
 use crate::sys::pidfd::PidFd;
-use crate::sys::{capability, proc};
+use crate::sys::{SysError, capability, proc};
 use crate::undo::{UndoLog, UndoRecord, UndoRecords};
 
 /// How long living fault processes may take to undo everything when they are asked to.
@@ -44,7 +44,10 @@ impl Remains for ThisHost {
     }
 
     fn is_at_work(&self, holder: ProcessRef) -> bool {
-        let Ok(held) = PidFd::open(holder) else { return false };
+        let held = match PidFd::open(holder) {
+            Ok(held) => held,
+            Err(error) => return may_be_at_work(&error),
+        };
         let exiting = proc::stat(holder.pid).is_ok_and(|stat| stat.is_exiting());
         let killed = proc::status(holder.pid).is_ok_and(|status| status.pending_signals & SIGKILL_BIT != 0);
         let dies = exiting || killed;
@@ -64,6 +67,15 @@ impl Remains for ThisHost {
         for holder in &held {
             let _ = holder.wait_exit(deadline.saturating_sub(monotonic()));
         }
+        // One that is stopped or stuck hears no request. What it held ends with it, or is undone from its record.
+        let deaf: Vec<&PidFd> = held.iter().filter(|holder| holder.is_alive()).collect();
+        for holder in &deaf {
+            let _ = holder.send_signal(libc::SIGKILL);
+        }
+        let deadline = monotonic() + DEATH_WITHIN;
+        for holder in deaf {
+            let _ = holder.wait_exit(deadline.saturating_sub(monotonic()));
+        }
     }
 
     fn undo(&self, record: &UndoRecord) -> Result<Vec<Evidence>, FaultError> {
@@ -80,5 +92,28 @@ impl Remains for ThisHost {
         // Best effort: what stays does nothing and is tried again at the next start.
         let _ = socket.remove_inert(None);
         let _ = socket.remove_table_if_empty();
+    }
+}
+
+/// Whether a process may still do its work that could not be held. Only one that is gone, or whose number is another's,
+/// does not: where descriptors have run out nothing is known of it.
+fn may_be_at_work(error: &SysError) -> bool {
+    !error.is_gone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_process_that_can_not_be_looked_at_is_not_taken_for_dead() {
+        let process = ProcessRef { pid: 7, start_time: 1 };
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            let error = SysError::io("opening", std::io::Error::from_raw_os_error(errno));
+            assert!(may_be_at_work(&error), "{error}");
+        }
+        for error in [SysError::Gone { pid: 7 }, SysError::Replaced { expected: process }] {
+            assert!(!may_be_at_work(&error), "{error}");
+        }
     }
 }

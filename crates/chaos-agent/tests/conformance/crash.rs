@@ -96,6 +96,49 @@ fn a_living_fault_process_is_ended_when_recovery_is_forced() {
     }
 }
 
+/// All at once, for each would be waited for as long as all of them.
+#[test]
+fn a_stopped_fault_process_of_a_dead_command_line_is_killed_when_recovery_is_forced() {
+    let (state, scenes) = (tempfile::tempdir().unwrap(), Scene::all());
+    let mut orders = Vec::new();
+    for scene in &scenes {
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let parent = Actor::parent(state.path(), &order);
+        parent.wait_for_state(Active);
+        let stopped = stop(holder(&order.run).unwrap());
+        kill(parent.victim.process);
+        orders.push((order, stopped));
+    }
+    let told = recover(state.path(), true).unwrap();
+    assert_eq!(told.len(), scenes.len());
+    assert!(told.iter().all(|report| report.state == Reverted), "{told:#?}");
+    for (scene, (order, _)) in scenes.iter().zip(&orders) {
+        assert!(!scene.acts(&order.injections[0].id) && holder(&order.run).is_none(), "{}", scene.name);
+    }
+    assert!(records(state.path()).is_empty());
+}
+
+#[test]
+fn a_stopped_fault_process_that_does_not_answer_a_request_to_undo_is_killed_and_cleared_up_after() {
+    let (site, scenes) = (Site::new(), Scene::all());
+    let mut running = Vec::new();
+    for scene in &scenes {
+        let order = order(scene.fault.clone(), std::slice::from_ref(&scene.instance));
+        let reports = site.inject(order.clone());
+        reports.wait_for(Active);
+        let stopped = stop(site.holder(&order.run));
+        running.push((order, reports, stopped));
+    }
+    let asked = Instant::now();
+    running.iter().for_each(|(order, ..)| site.revert(order));
+    for (scene, (order, reports, _)) in scenes.iter().zip(&running) {
+        reports.wait_for(Reverted);
+        assert!(asked.elapsed() < Duration::from_secs(15), "{}: {:?}", scene.name, asked.elapsed());
+        assert!(!scene.acts(&order.injections[0].id), "{}", scene.name);
+    }
+    eventually("nothing is left", || site.records().is_empty() && site.node.open().is_empty());
+}
+
 /// The kernel ends everything of ours alone, within the lease; recovery then finds what it has to tell.
 #[test]
 fn when_all_are_killed_at_once_the_kernel_ends_the_fault_and_recovery_tells_of_it() {
@@ -194,11 +237,7 @@ fn rules_of_the_dead_in_a_network_of_the_victims_own_go_with_their_record_once_t
     assert!(socket.read(&name).unwrap().is_in_effect());
     let fault_process = holder(&order.run).unwrap();
     // It must not see the end of its fault process.
-    let parent_held = chaos_agent::sys::pidfd::PidFd::open(parent.victim.process).unwrap();
-    parent_held.send_signal(libc::SIGSTOP).unwrap();
-    eventually("it stands still", || {
-        chaos_agent::sys::proc::stat(parent.victim.process.pid).unwrap().state == 'T'
-    });
+    let _stopped = stop(parent.victim.process);
     kill(fault_process);
     kill(parent.victim.process);
     eventually("both are gone", || holder(&order.run).is_none());

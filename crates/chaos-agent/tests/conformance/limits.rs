@@ -1,12 +1,14 @@
 //! What must not be hit is not hit, and what can't be undone is not done.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use chaos_agent::local::{Limits, LocalConfig, LocalNode};
 use chaos_core::port::{Node, NodeAction, NodeError};
 use chaos_core::run::InjectionState::{ApplyFailed, TargetGone};
 use chaos_core::spec::FaultKind;
-use chaos_core::target::Instance;
+use chaos_core::target::{Instance, ProcessRef};
 
 use super::support::*;
 
@@ -119,21 +121,39 @@ fn only_the_apps_of_the_configuration_are_hit() {
 
 #[test]
 fn a_restart_ends_what_somebody_starts_again_and_nothing_else() {
-    let (site, victim) = (Site::new(), Victim::busy());
-    let child = child_of(victim.process.pid).unwrap();
-    let restart = |managed: bool, instance: Instance| {
-        let instance = Box::new(Instance { managed, ..instance });
+    let site = Site::new();
+    let restart = |app: &str, process: ProcessRef| {
+        let id = format!("{app}/{}", process.pid);
+        let instance = Box::new(Instance { id, managed: true, ..instance_of(process) });
         site.runtime.block_on(site.node.act(&NodeAction::Restart(instance)))
     };
-    assert!(matches!(restart(false, victim.instance()), Err(NodeError::Refused { .. })));
+    let alone = Victim::busy();
+    let refused = restart("sh", alone.process).unwrap_err();
+    assert!(matches!(&refused, NodeError::Refused { reason } if reason.contains("nobody would start")));
     let own = chaos_agent::sys::proc::identity(chaos_agent::sys::own_pid()).unwrap();
-    let refused = restart(true, instance_of(own)).unwrap_err().to_string();
+    let refused = restart("chaos", own).unwrap_err().to_string();
     assert!(refused.contains("protected"), "{refused}");
-    assert!(victim.is_running());
-    let evidence = restart(true, victim.instance()).unwrap();
+    assert!(alone.is_running());
+    // A name that no other process has: the root of it is a supervisor, its child an instance.
+    let app = format!("app-{}", std::process::id());
+    let script = format!("bash -c 'exec -a {app} sleep 600' & wait");
+    let supervisor = Victim::from(
+        Command::new("bash").arg0(&app).args(["-c", &script]).stdin(std::process::Stdio::null()),
+    );
+    let mut found = None;
+    eventually("the supervisor has its instance", || {
+        found = child_of(supervisor.process.pid).filter(|pid| {
+            let line = chaos_agent::sys::proc::command_line(*pid).unwrap_or_default();
+            line.first() == Some(&app)
+        });
+        found.is_some()
+    });
+    let child = chaos_agent::sys::proc::identity(found.unwrap()).unwrap();
+    assert!(matches!(restart("sleep", child), Err(NodeError::Refused { .. })), "seen only as its app");
+    let evidence = restart(&app, child).unwrap();
     assert!(evidence.iter().any(|evidence| evidence.observed == "exited"), "{evidence:?}");
-    assert!(!victim.is_running() && chaos_agent::sys::proc::identity(child).is_err());
-    restart(true, victim.instance()).unwrap();
+    assert!(!chaos_agent::sys::proc::runs(child));
+    restart(&app, child).unwrap();
 }
 
 #[test]

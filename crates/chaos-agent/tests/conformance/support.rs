@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chaos_agent::local::{LocalConfig, LocalNode};
+use chaos_agent::local::{LEASE_MAX, LocalConfig, LocalNode};
+use chaos_agent::sys::pidfd::PidFd;
 use chaos_agent::sys::proc;
 use chaos_core::port::{InjectOrder, InjectionPlan, InjectionReport, Node, Owner, ReportSink};
 use chaos_core::run::{InjectionId, InjectionState, RunId};
@@ -223,11 +224,28 @@ pub(crate) fn order(fault: Fault, instances: &[Instance]) -> InjectOrder {
         duration: LONG,
     };
     let injections = instances.iter().enumerate().map(plan).collect();
-    InjectOrder { run: run.clone(), owner: Owner::Command, lease: LONG, injections }
+    InjectOrder { run: run.clone(), owner: Owner::Command, lease: LEASE_MAX, injections }
 }
 
 pub(crate) fn kill(process: ProcessRef) {
     chaos_agent::sys::pidfd::PidFd::open(process).unwrap().send_signal(9).unwrap();
+}
+
+/// A stopped process, which is killed with its value.
+pub(crate) struct Stopped(PidFd);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.send_signal(libc::SIGKILL);
+    }
+}
+
+/// Stops a process as somebody at a terminal would, and waits until it stands still.
+pub(crate) fn stop(process: ProcessRef) -> Stopped {
+    let stopped = Stopped(PidFd::open(process).unwrap());
+    stopped.0.send_signal(libc::SIGSTOP).unwrap();
+    eventually("it stands still", || proc::stat(process.pid).unwrap().state == 'T');
+    stopped
 }
 
 /// Whether a process has used CPU time since.

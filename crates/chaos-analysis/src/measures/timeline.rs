@@ -99,7 +99,7 @@ impl Timeline {
             Event::Redrawn { item, chosen } => {
                 let ids: Vec<&str> = chosen.iter().map(|one| one.id.as_str()).collect();
                 let drawn =
-                    if ids.is_empty() { "nothing: the cap leaves no room".into() } else { named(&ids) };
+                    if ids.is_empty() { "nothing: nothing may be hit now".into() } else { named(&ids) };
                 Some(format!("{} drew {drawn}", kind_of(header, *item)))
             }
             Event::Health { health, ready } => {
@@ -184,6 +184,7 @@ fn acted(header: &RunHeader, outcome: &ActionOutcome) -> String {
 
 fn elapsed(before: Phase, timer: Timer) -> Option<String> {
     match (before, timer) {
+        (Phase::Injecting, Timer::Injecting) => Some("no fault was active in time".into()),
         (Phase::Active, Timer::Run) => Some("the duration is over".into()),
         (Phase::Active, Timer::Item(item)) => Some(format!("the duration of fault {item} is over")),
         (Phase::Active, Timer::Repeat(item)) => Some(format!("fault {item} repeats")),

@@ -33,7 +33,7 @@ impl Client {
     /// Consents to the document of an experiment as it is registered now.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`]; a conflict when the request names another document than the one that is registered.
     pub async fn approve(
         &self,
         key: &ExperimentKey,

@@ -182,9 +182,12 @@ fn own_problems(operation: Operation) -> &'static [ProblemCode] {
         Operation::CreateExperiment => &START,
         Operation::StartRun => START.split_last().map_or(&[], |(_, rest)| rest),
         Operation::GetReady => &[Code::ShuttingDown, Code::StoreUnavailable],
-        Operation::SetLever | Operation::ApproveExperiment => &[Code::InvalidDocument],
-        Operation::CreateToken | Operation::RotateToken => &[Code::InvalidDocument, Code::Conflict],
-        Operation::CloseIncident => &[Code::InvalidDocument, Code::Conflict],
+        Operation::SetLever => &[Code::InvalidDocument],
+        Operation::ApproveExperiment
+        | Operation::CreateToken
+        | Operation::RotateToken
+        | Operation::CloseIncident => &[Code::InvalidDocument, Code::Conflict],
+        Operation::ConnectAgent => &[Code::TooManyAgents],
         _ => &[],
     }
 }

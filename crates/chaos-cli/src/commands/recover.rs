@@ -12,8 +12,9 @@ use crate::output::{self, Output};
 /// What the help says of it.
 pub(crate) const LONG: &str = "\
 Reads the undo records of this host's state folder and undoes and proves whatever a dead fault process left. Faults \
-that are held by a living process are left alone; --force asks those to undo everything and end. Every start of chaos \
-does the same without --force. Exit code 7 when an undo can't be proven.";
+that are held by a living process are left alone; --force asks those to undo everything and end, and kills what \
+does not: then it is undone from its record. Every start of chaos does the same without --force. Exit code 7 when an undo \
+can't be proven.";
 
 const EXAMPLES: &str = "\
 EXAMPLES:

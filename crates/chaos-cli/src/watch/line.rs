@@ -55,13 +55,14 @@ fn words(event: &Event) -> Option<(String, bool)> {
             );
             (text, sample.passed == sample.measured)
         }
-        Event::Elapsed(timer) => {
-            (timer_words(*timer).to_owned(), !matches!(timer, Timer::Run | Timer::Revert | Timer::Recovery))
-        }
+        Event::Elapsed(timer) => (
+            timer_words(*timer).to_owned(),
+            !matches!(timer, Timer::Injecting | Timer::Run | Timer::Revert | Timer::Recovery),
+        ),
         Event::Redrawn { chosen, .. } => {
             let ids: Vec<&str> = chosen.iter().map(|instance| instance.id.as_str()).collect();
             let text = if ids.is_empty() {
-                "drawn again: the cap leaves no room".to_owned()
+                "drawn again: nothing may be hit now".to_owned()
             } else {
                 format!("drawn again: {}", ids.join(", "))
             };
@@ -103,6 +104,7 @@ fn acted(outcome: &ActionOutcome) -> String {
 fn timer_words(timer: Timer) -> &'static str {
     match timer {
         Timer::Baseline => "the time of the baseline is over",
+        Timer::Injecting => "no fault was active in time",
         Timer::Run => "the duration is over",
         Timer::Item(_) => "the duration of a fault is over",
         Timer::Repeat(_) => "time for another draw",

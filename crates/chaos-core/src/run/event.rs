@@ -36,7 +36,7 @@ pub enum Event {
     Redrawn {
         /// Entry of `spec.faults`.
         item: usize,
-        /// What was drawn; empty when the cap leaves no room.
+        /// What was drawn; empty when the gates leave no room.
         chosen: Vec<Instance>,
     },
     /// Health was measured.
@@ -147,6 +147,8 @@ pub enum Effect {
 pub enum Timer {
     /// The baseline was long enough.
     Baseline,
+    /// Nothing became active in time.
+    Injecting,
     /// The experiment's duration is over.
     Run,
     /// The own duration of an entry of `spec.faults` is over.

@@ -35,6 +35,9 @@ use crate::safety::Gate;
 use crate::spec::{Fault, FaultKind, ProbePhase};
 use crate::target::Instance;
 
+/// Within so long, and the longest grace of its faults, something has to be active, or the run has failed.
+pub const INJECTING_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long an undo may take before the run is called incomplete. The node goes on trying.
 pub const REVERT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -87,6 +90,7 @@ impl RunState {
             (_, Event::Adopted { held }) => step.adopted(self, &held),
             // The last measurements of the phase before come late and count in their own phase.
             (Active | Reverting | Recovering, Event::Probed(sample)) => step.probed(self, &sample),
+            (Injecting, Event::Elapsed(Timer::Injecting)) => step.not_active_in_time(self),
             (Active, Event::Elapsed(Timer::Run)) => step.run_elapsed(self),
             (Active, Event::Elapsed(Timer::Ramp(number))) => step.ramp_step(self, number),
             (Active, Event::Elapsed(Timer::Item(item))) => step.item_elapsed(self, item)?,
@@ -120,6 +124,7 @@ impl RunState {
             | (Recovering, Event::Guarded(_))
             | (Injecting | Active | Recovering, Event::Elapsed(Timer::Baseline) | Event::BaselineEnded)
             | (Injecting, Event::Probed(_))
+            | (Active, Event::Elapsed(Timer::Injecting))
             | (Reverting, Event::BaselineEnded) => {}
             (Recovering, Event::Injection(report)) => step.reported_late(self, report),
             (phase, event) => return Err(IllegalEvent { phase, event: event.name() }),
@@ -223,7 +228,19 @@ impl Step<'_> {
         let ids = run.injections.iter().map(|injection| injection.id.clone()).collect();
         self.effects.push(Effect::StopMeasuring);
         self.effects.push(Effect::Inject(ids));
+        self.effects.push(Effect::SetTimer { timer: Timer::Injecting, after: self.injecting_timeout() });
         self.watch_health();
+    }
+
+    fn injecting_timeout(&self) -> Span {
+        let graces = self.header.experiment.spec.faults.iter().map(|item| item.fault.grace().0);
+        Span(INJECTING_TIMEOUT + graces.max().unwrap_or_default())
+    }
+
+    /// A node that says nothing does not keep a run for ever.
+    fn not_active_in_time(&mut self, run: &mut RunState) {
+        let within = self.injecting_timeout();
+        self.fail(run, Failure::Apply(format!("no fault was active within {within}")));
     }
 
     /// Starts an entry on these instances: a draw of a fault that repeats, or one that waited for another.

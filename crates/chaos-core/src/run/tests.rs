@@ -184,6 +184,7 @@ fn each_event() -> Vec<(&'static str, Event)> {
         ("active", report(0, InjectionState::Active)),
         ("apply failed", report(0, InjectionState::ApplyFailed)),
         ("revert failed", report(0, InjectionState::RevertFailed)),
+        ("not in time", Event::Elapsed(Timer::Injecting)),
         ("run over", Event::Elapsed(Timer::Run)),
         ("item over", Event::Elapsed(Timer::Item(0))),
         ("undo late", Event::Elapsed(Timer::Revert)),
@@ -241,6 +242,7 @@ applying       !           !           =           =           =           =    
 active         !           !           active      =           =           =           =
 apply failed   !           !           reverting   reverting   =           =           =
 revert failed  !           !           reverting   reverting   =           =           =
+not in time    !           !           reverting   =           =           =           =
 run over       !           !           !           reverting   =           =           =
 item over      !           !           !           reverting   =           =           =
 undo late      !           !           !           !           finished    =           =
@@ -439,6 +441,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(resolved),
         1 => Just(Event::BaselineEnded),
         6 => (0usize..3, states).prop_map(|(number, state)| report(number, state)),
+        1 => Just(Event::Elapsed(Timer::Injecting)),
         1 => Just(Event::Elapsed(Timer::Run)),
         1 => Just(Event::Elapsed(Timer::Item(0))),
         1 => Just(Event::Elapsed(Timer::Revert)),

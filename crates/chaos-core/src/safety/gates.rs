@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, Health, Policy};
+use super::{Claim, Facts, Health, Policy};
 use crate::spec::Experiment;
 use crate::target::{Inventory, Selection};
 
@@ -127,6 +127,10 @@ impl Gate {
     /// Those that are asked during a run too; health is watched by the run itself.
     pub const DURING: [Gate; 5] = [Self::Lever, Self::Window, Self::Alert, Self::Budget, Self::StopCondition];
 
+    /// Those that are asked again before each further draw of a run: what is hit is another then.
+    pub const AGAIN: [Gate; 5] =
+        [Self::Protected, Self::MaxAffected, Self::Caps, Self::LastReadyInstance, Self::UnmanagedKill];
+
     /// Its name, which is also the code of a refusal.
     pub fn name(self) -> &'static str {
         match self {
@@ -222,6 +226,40 @@ pub struct GateInput<'i> {
 }
 
 impl<'i> GateInput<'i> {
+    /// Of this, what the first draw is judged by.
+    fn draw(&self) -> DrawInput<'i> {
+        DrawInput {
+            experiment: self.experiment,
+            inventory: self.inventory,
+            selection: self.selection,
+            held: self.selection.chosen.len(),
+            overrides: self.overrides,
+            policy: self.policy,
+            claims: &self.facts.claims,
+        }
+    }
+}
+
+/// Everything that the gates look at before another draw of a run that is on.
+#[derive(Debug, Clone, Copy)]
+pub struct DrawInput<'i> {
+    /// The document.
+    pub experiment: &'i Experiment,
+    /// What matches.
+    pub inventory: &'i Inventory,
+    /// What was drawn of it; what the run still hits counts as affected.
+    pub selection: &'i Selection,
+    /// Instances that the run holds when it gets what was drawn.
+    pub held: usize,
+    /// Caps that are lifted for this run.
+    pub overrides: &'i BTreeSet<Override>,
+    /// Rules of the installation.
+    pub policy: &'i Policy,
+    /// What other runs have chosen.
+    pub claims: &'i [Claim],
+}
+
+impl<'i> DrawInput<'i> {
     /// Instances that the run may hit: those chosen, or all when a fault draws again while it is active.
     fn reachable(&self) -> impl Iterator<Item = &'i crate::target::Instance> {
         let draws_again = self.experiment.spec.faults.iter().any(|item| item.fault.interval().is_some());
@@ -252,6 +290,12 @@ pub fn decide(input: &GateInput<'_>) -> Vec<Decision> {
     Gate::ALL.into_iter().filter_map(ask).collect()
 }
 
+/// Asks every gate of [`Gate::AGAIN`]; one that has no say is left out.
+pub fn again(input: &DrawInput<'_>) -> Vec<Decision> {
+    let ask = |gate| Some(settle(gate, ask_again(gate, input)?, input.overrides));
+    Gate::AGAIN.into_iter().filter_map(ask).collect()
+}
+
 /// Asks every gate of [`Gate::DURING`]; one that has no say is left out.
 pub fn during(input: &GuardInput<'_>) -> Vec<Decision> {
     let ask = |gate| Some(settle(gate, ask_during(gate, input)?, input.overrides));
@@ -265,17 +309,35 @@ fn ask(gate: Gate, input: &GateInput<'_>) -> Option<Finding> {
         Gate::Lever => Some(consent::lever(facts)),
         Gate::Window => window::before(policy, facts, &input.experiment.spec),
         Gate::Approval => consent::approval(input),
-        Gate::Protected => protected::protected(input),
-        Gate::Overlap => Some(blast::overlap(input)),
+        Gate::Protected | Gate::MaxAffected | Gate::Caps | Gate::LastReadyInstance | Gate::UnmanagedKill => {
+            ask_again(gate, &input.draw())
+        }
+        Gate::Overlap => Some(blast::overlap(&input.draw())),
         Gate::Breaker => breaker::breaker(input),
-        Gate::MaxAffected => Some(blast::max_affected(input)),
-        Gate::Caps => blast::caps(input),
-        Gate::LastReadyInstance => Some(blast::last_ready_instance(input)),
-        Gate::UnmanagedKill => blast::unmanaged_kill(input),
         Gate::Alert => alert::alert(policy, facts, input.lenient),
         Gate::Budget => budget::before(policy, facts),
         Gate::StopCondition => condition::condition(input.experiment, facts, input.lenient),
         Gate::Health => Some(health::health(input)),
+    }
+}
+
+fn ask_again(gate: Gate, input: &DrawInput<'_>) -> Option<Finding> {
+    match gate {
+        Gate::Protected => protected::protected(input),
+        Gate::MaxAffected => Some(blast::max_affected(input)),
+        Gate::Caps => blast::caps(input),
+        Gate::LastReadyInstance => Some(blast::last_ready_instance(input)),
+        Gate::UnmanagedKill => blast::unmanaged_kill(input),
+        // A draw leaves out what others hold; the rest is settled when a run starts, or watched during it.
+        Gate::Overlap
+        | Gate::Lever
+        | Gate::Window
+        | Gate::Approval
+        | Gate::Breaker
+        | Gate::Alert
+        | Gate::Budget
+        | Gate::StopCondition
+        | Gate::Health => None,
     }
 }
 

@@ -165,7 +165,8 @@ fn day() -> Span {
     Span::seconds(24 * 3600)
 }
 
-/// Instances that may be hit at the same time; absent is no bound.
+/// Instances that may be hit at the same time; absent is no bound. A run that draws again counts with everything it has
+/// chosen so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Caps {

@@ -1,6 +1,6 @@
 //! The gates together: a world in which every gate has a say and passes, and what one change in it does.
 //!
-//! Owns that world. Each gate is asked only through [`decide`] and [`during`].
+//! Owns that world. Each gate is asked only through [`decide`], [`again`] and [`during`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,6 +114,24 @@ impl World {
             policy: &self.policy,
             facts: &self.facts,
         })
+    }
+
+    /// What the gates say of a draw after which the run holds so many instances.
+    fn again(&self, held: usize) -> Vec<Decision> {
+        again(&DrawInput {
+            experiment: &self.experiment,
+            inventory: &self.inventory,
+            selection: &self.selection,
+            held,
+            overrides: &self.overrides,
+            policy: &self.policy,
+            claims: &self.facts.claims,
+        })
+    }
+
+    /// What these gates say before the start.
+    fn decided(&self, gates: &[Gate]) -> Vec<Decision> {
+        self.decide().into_iter().filter(|decision| gates.contains(&decision.gate)).collect()
     }
 
     fn during(&self) -> Vec<Decision> {
@@ -254,6 +272,19 @@ const REFUSED: [(Gate, Change); 14] = [
     (Gate::StopCondition, |world| world.facts.conditions[2].met = Some(true)),
     (Gate::Health, |world| world.health = Health::of(vec![signal(0.7, NOW)], NOW)),
 ];
+
+#[test]
+fn another_draw_is_judged_by_the_same_gates_as_the_first() {
+    assert_eq!(World::new().again(2), World::new().decided(&Gate::AGAIN));
+    for (gate, change) in REFUSED {
+        let world = World::with(change);
+        let expected: &[Gate] = if Gate::AGAIN.contains(&gate) { &[gate] } else { &[] };
+        assert_eq!(not_passed(&world.again(2)), expected);
+    }
+    let caps = Caps { run: Some(3), ..Caps::default() };
+    let held = |held| not_passed(&World::with(|world| world.policy.caps = caps.clone()).again(held));
+    assert_eq!((held(3), held(4)), (vec![], vec![Gate::Caps]), "what the run has hit before counts");
+}
 
 /// Facts that are not known, and the gate that needs each.
 const UNKNOWN: [(Gate, Change); 18] = [

@@ -173,6 +173,14 @@ impl Fault {
         }
     }
 
+    /// How long it may take on purpose until it is active; only a kill waits.
+    pub fn grace(&self) -> crate::duration::Span {
+        match self {
+            Self::PodKill(kill) => kill.grace_period,
+            _ => crate::duration::Span::default(),
+        }
+    }
+
     /// Checks that no single field can see.
     pub(super) fn validate(&self, path: &str) -> Result<(), DocumentError> {
         match self {

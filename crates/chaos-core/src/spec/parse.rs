@@ -187,6 +187,11 @@ spec:
             "spec.target.host.application: unknown name \"application\"; expected one of app, process, unit, container, cgroup, pid",
         ),
         (
+            "gracePeriod: 0s",
+            "gracePeriod: 61m",
+            "spec.faults[0].pod_kill.gracePeriod: too long: 1h1m; expected at most 1h",
+        ),
+        (
             "interval: 5s",
             "interval: 1ms",
             "spec.faults[0].pod_kill.interval: too short: 1ms; expected at least 100ms",

@@ -62,7 +62,12 @@ pub enum Ended {
     },
 }
 
-pub(super) async fn serve(hub: &Hub, mut transport: Transport, place: Place) -> Ended {
+pub(super) async fn serve(
+    hub: &Hub,
+    mut transport: Transport,
+    place: Place,
+    admitted: impl FnOnce() + Send,
+) -> Ended {
     let hello = tokio::select! {
         biased;
         () = transport.cut.cancelled() => return Ended::Silent,
@@ -74,6 +79,7 @@ pub(super) async fn serve(hub: &Hub, mut transport: Transport, place: Place) -> 
     let epoch = hello.epoch;
     match admit(hub, *hello, place, &transport.cut) {
         Ok((host, wake)) => {
+            admitted();
             hub.changed();
             // Whatever ends this future, the host is told.
             let _connected = Connected { hub, host: &host, epoch };

@@ -3,6 +3,7 @@
 //! Real nodes, stores and probes are tested where they live, and together in `e2e`.
 
 mod adoption;
+mod draws;
 mod gates;
 mod support;
 
@@ -10,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chaos_core::journal::RunHeader;
-use chaos_core::run::{Phase, RunId, Verdict};
+use chaos_core::run::{INJECTING_TIMEOUT, Phase, RunId, Verdict};
 use chaos_engine::{Limits, SubmitError};
 
 use support::{bench, by_hand, header, turns, until};
@@ -104,6 +105,54 @@ async fn a_journal_that_fills_up_while_a_fault_is_active_reverts_it_and_is_writt
     bench.engine.shutdown().await;
     let seqs: Vec<u64> = bench.journal.records().iter().map(|record| record.seq).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "nothing is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_reaches_the_node_though_the_journal_hangs() {
+    // The write that hangs is that of the stop itself, or one that was under way before.
+    for before in [Duration::ZERO, Duration::from_millis(2500)] {
+        let bench = bench(Limits::default());
+        let run = bench.engine.submit(header("a")).await.expect("accepted").header.run.clone();
+        until(&bench.engine, &run, Phase::Active).await;
+        turns(50).await;
+        let hanging = bench.journal.busy.lock().await;
+        tokio::time::sleep(before).await;
+        let look = async {
+            turns(50).await;
+            let open = bench.node.open.lock().expect("no panic").len();
+            drop(hanging);
+            open
+        };
+        let (report, open) = tokio::join!(bench.engine.stop(&run, by_hand()), look);
+        assert_eq!(open, 0, "undone before anything was written, {before:?} after the journal hung");
+        assert!(report.expect("it is active").unproven.is_empty());
+        bench.engine.shutdown().await;
+        let seqs: Vec<u64> = bench.journal.records().iter().map(|record| record.seq).collect();
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "nothing is lost, in order");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_whose_driver_dies_calls_nothing_undone_that_was_active() {
+    let bench = bench(Limits::default());
+    let run = bench.engine.submit(header("a")).await.expect("accepted").header.run.clone();
+    until(&bench.engine, &run, Phase::Active).await;
+    turns(50).await;
+    bench.journal.kills.store(true, Ordering::SeqCst);
+    let report = bench.engine.stop(&run, by_hand()).await.expect("it is active");
+    assert_eq!((report.reverted, report.unproven.len()), (0, 2), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_says_that_a_fault_is_active_does_not_keep_the_run() {
+    let bench = bench(Limits::default());
+    bench.node.hangs.store(true, Ordering::SeqCst);
+    let begin = tokio::time::Instant::now();
+    let run = bench.engine.submit(header("a")).await.expect("accepted").header.run.clone();
+    let end = bench.engine.finished(&run).await.expect("it was active");
+    assert_eq!(end.summary.verdict, Some(Verdict::Error), "{:?}", end.state.outcome);
+    assert!(begin.elapsed() < INJECTING_TIMEOUT + Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(bench.node.open.lock().expect("no panic").is_empty(), "everything is undone");
 }
 
 #[tokio::test(start_paused = true)]

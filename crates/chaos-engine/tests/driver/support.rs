@@ -15,12 +15,15 @@ use chaos_core::port::{
 };
 use chaos_core::run::{Effect, InjectionId, InjectionState, Phase, ProbeSample, RunId, Stop, StopCause};
 use chaos_core::safety::{AlertMatch, AlertReading, Approval, Known, Lever, Policy, Signal};
-use chaos_core::spec::{ExperimentKey, HostTarget, Probe, ProbePhase, Target, parse_documents};
+use chaos_core::spec::{ExperimentKey, FaultKind, HostTarget, Probe, ProbePhase, Target, parse_documents};
 use chaos_core::target::{Instance, Inventory, ProcessRef};
 use chaos_engine::{Engine, Limits, Ports};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+
+/// Instances of every app.
+pub(crate) const INSTANCES: i32 = 4;
 
 /// A node whose faults are entries of a list.
 #[derive(Default)]
@@ -39,6 +42,10 @@ pub(crate) struct ScriptedNode {
     /// What it still holds of a service that died.
     pub(crate) held: Mutex<Vec<InjectionId>>,
     pub(crate) acts: Mutex<Vec<NodeAction>>,
+    /// Ids of the instances that were ever hit.
+    pub(crate) hit: Mutex<BTreeSet<String>>,
+    /// What is hit never gets ready again.
+    pub(crate) stays_down: AtomicBool,
 }
 
 pub(crate) fn report(injection: &InjectionId, state: InjectionState) -> InjectionReport {
@@ -49,15 +56,18 @@ pub(crate) fn report(injection: &InjectionId, state: InjectionState) -> Injectio
 impl Node for ScriptedNode {
     fn inventory<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Inventory, NodeError>> {
         let Some(HostTarget::App(app)) = &target.host else { panic!("an app") };
-        let instances = (0..4)
+        let stays_down = self.stays_down.load(Ordering::SeqCst);
+        let hit = self.hit.lock().expect("no panic").clone();
+        let instances = (0..INSTANCES)
             .map(|number| {
                 let process = ProcessRef { pid: 100 + number, start_time: 1 };
+                let id = format!("{app}/{number}");
                 Instance {
-                    id: format!("{app}/{number}"),
+                    ready: !(stays_down && hit.contains(&id)),
+                    id,
                     process,
                     processes: vec![process],
                     command: "a".into(),
-                    ready: true,
                     managed: true,
                     ports: vec![],
                     network_namespace: 1,
@@ -87,9 +97,14 @@ impl Node for ScriptedNode {
                 return Err(NodeError::Holder { run: order.run, reason: "no more processes".into() });
             }
             for plan in order.injections {
+                self.hit.lock().expect("no panic").insert(plan.instance.id.clone());
                 reports(report(&plan.id, InjectionState::Applying));
                 if !self.hangs.load(Ordering::SeqCst) {
                     reports(report(&plan.id, InjectionState::Active));
+                }
+                if plan.fault.kind() == FaultKind::PodKill {
+                    reports(report(&plan.id, InjectionState::Reverted));
+                    continue;
                 }
                 self.open.lock().expect("no panic").push((plan.id, Arc::clone(&reports)));
             }
@@ -152,6 +167,8 @@ pub(crate) fn ids_of(order: &InjectOrder) -> Vec<InjectionId> {
 pub(crate) struct Journal {
     pub(crate) records: Mutex<Vec<Record>>,
     pub(crate) full: AtomicBool,
+    /// A write takes the driver with it.
+    pub(crate) kills: AtomicBool,
     /// Held by a test for as long as a write shall not come back.
     pub(crate) busy: tokio::sync::Mutex<()>,
 }
@@ -179,6 +196,7 @@ impl Store for Journal {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         async {
             let _written = self.busy.lock().await;
+            assert!(!self.kills.load(Ordering::SeqCst), "a defect, as it was asked for");
             if self.full.load(Ordering::SeqCst) {
                 return Err(StoreError {
                     action: "append".into(),
@@ -283,9 +301,13 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn bench(limits: Limits) -> Bench {
+    bench_with(limits, Policy::default())
+}
+
+pub(crate) fn bench_with(limits: Limits, policy: Policy) -> Bench {
     let journal = Arc::new(Journal::default());
     let node = Arc::new(ScriptedNode { journal: Arc::clone(&journal), ..ScriptedNode::default() });
-    let rules = Arc::new(Rules::default());
+    let rules = Arc::new(Rules { policy, ..Rules::default() });
     let ports = Ports {
         governance: Arc::clone(&rules) as Arc<dyn Governance>,
         node: Arc::clone(&node) as Arc<dyn Node>,
@@ -298,14 +320,20 @@ pub(crate) fn bench(limits: Limits) -> Bench {
 }
 
 pub(crate) fn header(name: &str) -> RunHeader {
+    header_of(name, "50%", "[ { process_pause: {} } ]", "50%")
+}
+
+/// A run that hits `select` of four instances with `faults`, `most` of them at the same time.
+pub(crate) fn header_of(name: &str, select: &str, faults: &str, most: &str) -> RunHeader {
     let text = format!(
         "apiVersion: chaos.engineering/v1
 kind: Experiment
 metadata: {{ name: {name} }}
 spec:
-  target: {{ host: {{ app: {name} }}, select: 50% }}
-  faults: [ {{ process_pause: {{}} }} ]
+  target: {{ host: {{ app: {name} }}, select: {select} }}
+  faults: {faults}
   duration: 10s
+  safety: {{ maxAffected: {most} }}
   probes: [ {{ name: p, tcp: {{ address: 'localhost:1' }} }} ]
 "
     );

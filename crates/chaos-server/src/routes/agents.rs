@@ -30,7 +30,7 @@ pub(super) async fn connect(
     let accepted = derive_accept_key(key.as_bytes());
     let tokens = Arc::clone(&app);
     let token_over = async move { tokens.tokens.over(caller.token.as_deref(), tokens.clock().now()).await };
-    app.agents.serve(hyper::upgrade::on(&mut request), caller.actor.name, token_over);
+    app.agents.serve(hyper::upgrade::on(&mut request), caller.actor.name, token_over)?;
     Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "upgrade")

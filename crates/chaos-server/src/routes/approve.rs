@@ -37,10 +37,18 @@ pub(super) async fn approve(
     }
     let reason = extract::reason(request.reason, "")?;
     let row = app.row(&names.key(query.namespace)).await?;
+    let registered = document_hash(&row.document);
+    if let Some(looked_at) = request.document_hash.filter(|looked_at| *looked_at != registered) {
+        let detail = format!(
+            "the document of {} that is registered by now is {registered}, not {looked_at}: look at it again",
+            row.key
+        );
+        return Err(ApiError::new(ProblemCode::Conflict, detail));
+    }
     let at = app.clock().now();
     let lifetime: SignedDuration = lifetime.try_into().unwrap_or(SignedDuration::MAX);
     let approval = Approval {
-        document_hash: document_hash(&row.document),
+        document_hash: registered,
         experiment: row.key,
         approver: caller.actor.name,
         reason: Some(reason).filter(|reason| !reason.is_empty()),

@@ -139,6 +139,14 @@ pub(super) fn terminate(universe: &Universe, process: ProcessRef) {
     with_live(|all| all.get(&process).map(|live| live.signal.notify_one()));
 }
 
+/// Kills a fault process.
+pub(super) fn kill(universe: &Universe, process: ProcessRef) {
+    let host = with_live(|all| all.get(&process).map(|live| live.host.clone()));
+    if let Some(host) = host {
+        universe.kill(&host.name, &host.actor);
+    }
+}
+
 /// Ends a fault process and waits for it. Its parent is dead, so nobody hears it: what it has to say is written down.
 pub(super) fn end_now(universe: &Universe, machine: &str, process: ProcessRef) {
     let Some((session, host)) =

@@ -346,6 +346,11 @@ impl Machine for SimHost {
         Ok(())
     }
 
+    fn kill(&self, process: ProcessRef) -> Result<(), SysError> {
+        holder::kill(&self.universe, process);
+        Ok(())
+    }
+
     fn inventory(&self, target: &HostTarget, _: &Asker) -> Result<Inventory, HostError> {
         let HostTarget::App(app) = target else { return Ok(Inventory::default()) };
         let (victims, acting) = self

@@ -240,6 +240,28 @@ fn a_command_line_takes_its_faults_with_it_and_those_of_a_server_last_until_the_
     }
 }
 
+/// One is held, one is half made, one is not begun.
+#[test]
+fn what_is_not_active_yet_is_undone_when_its_server_is_gone() {
+    let order = order(3);
+    let (mut play, ids) = (Play::new(&order), ids(&order));
+    let [first, rest @ ..] = order.injections.as_slice() else { panic!("three") };
+    play.inject(&InjectOrder { injections: vec![first.clone()], ..order.clone() });
+    play.settle();
+    play.host.script(&ids[1], Script { steps: 9, ..Script::default() });
+    play.inject(&InjectOrder { injections: rest.to_vec(), ..order.clone() });
+    while !play.host.acts(&ids[1]) {
+        play.step();
+    }
+    play.session.control_closed();
+    play.settle();
+    assert!(play.host.acts(&ids[0]) && !play.host.acts(&ids[1]));
+    assert_eq!(play.host.record(&ids[1]).unwrap().outcome.unwrap().state, Reverted);
+    assert!(!play.host.done().iter().any(|done| done.contains("apply run-2")), "it was never begun");
+    play.pass(LEASE);
+    assert!(!play.host.acts(&ids[0]) && play.session.is_over());
+}
+
 #[test]
 fn an_order_that_comes_twice_is_applied_once() {
     let order = order(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chaos_core::link::{AgentFrame, FRAME_BYTES_MAX, Frame as _, FrameError, Hello, ServerFrame};
 use chaos_core::port::LEASE_DEFAULT;
+use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +68,31 @@ async fn frames_go_both_ways_and_idle_peers_stay_connected() {
     let renew = ServerFrame::Renew { runs: Vec::new() };
     to_agent.send(renew.clone()).await.expect("still open");
     assert_eq!(from_server.recv().await, Some(renew));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_lease_the_server_speaks_of_an_idle_agent_is_heard_six_times_within_it() {
+    for lease in [Duration::from_secs(6), Duration::from_secs(60)] {
+        let (one, other) = duplex(1 << 16);
+        let mut server = WebSocketStream::from_raw_socket(other, Role::Server, Some(limits())).await;
+        let socket = WebSocketStream::from_raw_socket(one, Role::Client, Some(limits())).await;
+        let (queues, _hears, _tells) = queues::<ServerFrame, AgentFrame>();
+        let (tell, told) = tokio::sync::watch::channel(LEASE_DEFAULT);
+        let pumping = tokio::spawn(async move {
+            let lease = move || *told.borrow();
+            pump(socket, queues, End::Agent, lease, |_| None).await
+        });
+        assert!(server.next().await.is_some(), "the first ping comes at once");
+        tell.send_replace(lease);
+        assert!(server.next().await.is_some(), "what was begun with the usual lease");
+        for _ in 0..5 {
+            let begin = tokio::time::Instant::now();
+            let heard = server.next().await;
+            let said = matches!(heard, Some(Ok(Message::Ping(_))));
+            assert!(said && begin.elapsed() <= lease / 6, "{lease:?}: {heard:?}");
+        }
+        pumping.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -336,7 +336,7 @@ impl Scene {
 
     pub(super) async fn ended(&mut self) -> Ended {
         let (_far, serving) = self.link.take().expect("a link");
-        serving.await.expect("no panic")
+        timeout(Duration::from_secs(60), serving).await.expect("an end").expect("no panic")
     }
 
     /// Lets every task go as far as it can. The clock stands still, so it only moves on when all of them wait.

@@ -258,3 +258,20 @@ fn an_undo_that_is_proven_after_the_end_is_recorded_and_the_outcome_stays() {
     assert_eq!(state.injections[0].ended_ms, Some(90_000), "when it was proven");
     assert_eq!((state.outcome, state.finished_ms), (outcome, finished_ms));
 }
+
+#[test]
+fn a_fault_that_is_not_active_in_time_fails_the_run_and_is_undone() {
+    let polite = "{ pod_kill: { gracePeriod: 10m } }";
+    for (fault, seconds) in [(PAUSE, 30), (polite, 630)] {
+        let header = header(fault, PROBE);
+        let mut state = run(&header, &[Event::Started, resolved(true), sample(ProbePhase::Before, 1, 1)]);
+        let effects = state.step(&header, 4_000, Event::BaselineEnded).expect("legal");
+        let after = Span::seconds(seconds);
+        assert!(effects.contains(&Effect::SetTimer { timer: Timer::Injecting, after }), "{effects:?}");
+        state.step(&header, 5_000, report(0, InjectionState::Applying)).expect("legal");
+        let effects = state.step(&header, 700_000, Event::Elapsed(Timer::Injecting)).expect("legal");
+        assert_eq!(reverts(&effects), ["0", "1"]);
+        let expected = format!("no fault was active within {after}");
+        assert_eq!(state.failure, Some(Failure::Apply(expected)));
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Finding, GateInput};
+use super::{DrawInput, Finding};
 use crate::safety::{Caps, Claim, names};
 use crate::spec::FaultKind;
 
@@ -18,17 +18,15 @@ struct Held<'a> {
     instance: &'a str,
 }
 
-pub(super) fn overlap(input: &GateInput<'_>) -> Finding {
+pub(super) fn overlap(input: &DrawInput<'_>) -> Finding {
     let reachable: BTreeSet<&str> = input.reachable().map(|instance| instance.id.as_str()).collect();
-    let held: Vec<Held<'_>> = input.facts.claims.iter().filter_map(|claim| held(claim, &reachable)).collect();
+    let held: Vec<Held<'_>> = input.claims.iter().filter_map(|claim| held(claim, &reachable)).collect();
     let message = match held.first() {
         None => "no other run holds these instances".to_owned(),
         Some(Held { run, experiment, instance }) => format!("run {run} of {experiment} holds {instance}"),
     };
     let shown: Vec<&Held<'_>> = held.iter().take(super::LISTED_MAX).collect();
-    Finding::passed_if(held.is_empty(), message)
-        .with("active_runs", input.facts.claims.len())
-        .with("held", shown)
+    Finding::passed_if(held.is_empty(), message).with("active_runs", input.claims.len()).with("held", shown)
 }
 
 fn held<'a>(claim: &'a Claim, reachable: &BTreeSet<&str>) -> Option<Held<'a>> {
@@ -36,7 +34,7 @@ fn held<'a>(claim: &'a Claim, reachable: &BTreeSet<&str>) -> Option<Held<'a>> {
     Some(Held { run: &claim.run.0, experiment: claim.experiment.to_string(), instance })
 }
 
-pub(super) fn max_affected(input: &GateInput<'_>) -> Finding {
+pub(super) fn max_affected(input: &DrawInput<'_>) -> Finding {
     let (affected, total) = (input.selection.affected, input.selection.total);
     let cap = input.experiment.spec.safety.max_affected;
     let message = format!("{affected} of {total} instances affected, maxAffected {cap}");
@@ -46,13 +44,13 @@ pub(super) fn max_affected(input: &GateInput<'_>) -> Finding {
         .with("max_affected", cap)
 }
 
-pub(super) fn last_ready_instance(input: &GateInput<'_>) -> Finding {
+pub(super) fn last_ready_instance(input: &DrawInput<'_>) -> Finding {
     let untouched = input.selection.untouched_ready;
     Finding::passed_if(untouched > 0, format!("{untouched} ready instances stay untouched"))
         .with("untouched_ready", untouched)
 }
 
-pub(super) fn unmanaged_kill(input: &GateInput<'_>) -> Option<Finding> {
+pub(super) fn unmanaged_kill(input: &DrawInput<'_>) -> Option<Finding> {
     if !input.experiment.spec.faults.iter().any(|item| item.fault.kind() == FaultKind::PodKill) {
         return None;
     }
@@ -74,12 +72,12 @@ struct Count {
     cap: usize,
 }
 
-pub(super) fn caps(input: &GateInput<'_>) -> Option<Finding> {
+pub(super) fn caps(input: &DrawInput<'_>) -> Option<Finding> {
     let Caps { run, app, namespace, total } = input.policy.caps;
-    let own = input.selection.chosen.len();
+    let own = input.held;
     let target = names::target(input.experiment);
     let matching: BTreeSet<&str> = input.inventory.instances.iter().map(|one| one.id.as_str()).collect();
-    let sum = |of: &dyn Fn(&Claim) -> usize| own + input.facts.claims.iter().map(of).sum::<usize>();
+    let sum = |of: &dyn Fn(&Claim) -> usize| own + input.claims.iter().map(of).sum::<usize>();
     // Another target may name the same instances in other words.
     let of_app = |claim: &Claim| match claim.target == target {
         true => claim.instances.len(),

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, GateInput};
+use super::{DrawInput, Finding};
 use crate::safety::names;
 
-pub(super) fn protected(input: &GateInput<'_>) -> Option<Finding> {
+pub(super) fn protected(input: &DrawInput<'_>) -> Option<Finding> {
     let patterns = &input.policy.protected;
     if patterns.is_empty() {
         return None;

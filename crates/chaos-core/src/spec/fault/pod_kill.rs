@@ -18,7 +18,7 @@ pub(super) const INFO: FaultInfo = FaultInfo {
     parameters: &[
         Parameter {
             name: "gracePeriod",
-            values: "duration",
+            values: "duration of at most 1h",
             default: "0s",
             summary: "time between the signal and SIGKILL; 0s is SIGKILL at once",
         },
@@ -41,7 +41,7 @@ pub(super) const INFO: FaultInfo = FaultInfo {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodKill {
-    /// Time between the first signal and SIGKILL; zero is SIGKILL at once.
+    /// Time between the first signal and SIGKILL, at most 1h; zero is SIGKILL at once.
     #[serde(default)]
     pub grace_period: Span,
     /// The first signal when there is a grace period.
@@ -75,9 +75,16 @@ pub enum KillSignal {
 
 /// The shortest time between two kills.
 const INTERVAL_MIN: Span = Span::milliseconds(100);
+/// The longest time that an instance is given to end by itself.
+const GRACE_MAX: Span = Span::seconds(3600);
 
 impl PodKill {
     pub(super) fn validate(&self, path: &str) -> Result<(), DocumentError> {
+        if self.grace_period > GRACE_MAX {
+            return Err(DocumentError::at(format!("{path}.gracePeriod"), "too long")
+                .value(self.grace_period)
+                .expected(format!("at most {GRACE_MAX}")));
+        }
         match self.interval {
             Some(interval) if interval < INTERVAL_MIN => {
                 Err(DocumentError::at(format!("{path}.interval"), "too short")
