@@ -15,7 +15,7 @@ pub const ORDER_INJECTIONS_MAX: usize = 10_000;
 /// Most injections that a node answers for at a time, those counted whose undo failed.
 pub const INJECTIONS_MAX: usize = 50_000;
 /// Shortest lease: a shorter one would be over before anybody could renew it.
-pub const LEASE_MIN: Duration = Duration::from_secs(1);
+pub const LEASE_MIN: Duration = Duration::from_millis(500);
 /// Longest lease: how long faults may outlast the silence of whoever ordered them.
 pub const LEASE_MAX: Duration = Duration::from_secs(60);
 /// Most commands that run at a time.
@@ -132,8 +132,8 @@ mod tests {
     fn an_order_whose_lease_is_over_at_once_or_never_is_refused() {
         let limits = Limits::default();
         let check = |lease| limits.check(&InjectOrder { lease, ..crate::scripted::order(1) }, 0);
-        for lease in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(61), Duration::MAX] {
-            assert!(check(lease).unwrap_err().ends_with("expected 1s to 60s"), "{lease:?}");
+        for lease in [Duration::ZERO, Duration::from_millis(499), Duration::from_secs(61), Duration::MAX] {
+            assert!(check(lease).unwrap_err().ends_with("expected 500ms to 60s"), "{lease:?}");
         }
         for lease in [LEASE_MIN, LEASE_MAX] {
             assert_eq!(check(lease), Ok(()));
